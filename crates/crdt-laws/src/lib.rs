@@ -1,0 +1,1 @@
+//! Checks that a type is a CRDT: generated histories, shrunk counterexamples, laws by name.

@@ -1,0 +1,1 @@
+//! A grow-only counter (G-Counter) that replicas increment independently and merge.

@@ -1,0 +1,1 @@
+//! A last-writer-wins register with hybrid logical clocks; ties cannot diverge.

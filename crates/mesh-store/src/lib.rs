@@ -1,0 +1,1 @@
+//! Durable storage for a leader: atomic batches of bytes, in memory or in redb.

@@ -1,0 +1,1 @@
+//! A mesh of leaders: embed one, write locally, replicate to all, survive partitions.

@@ -1,0 +1,1 @@
+//! A counter (PN-Counter) that replicas increment and decrement independently and merge.
