@@ -1,0 +1,440 @@
+use crate::{
+    BadPiece, Custom, Key, Kind, MAX_BLOB, MAX_IDEMPOTENCY_KEY, MAX_NAME, Op, Receipt, RecoverError,
+    Recovery, SessionId, WriteError,
+    idempotency::{Known, Replies, request_hash},
+    keyspace::Keyspace,
+    peer::{Peer, Session, Timeline},
+    persist,
+    value::Value,
+};
+use crdt_core::{Dot, Dotted, ReplicaId, Tick, UpdateError, Writer};
+use lww_register::HybridTime;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
+use version_vector::VersionVector;
+
+/// The time of an input, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since 1970, by the leader's own clock; it may be wrong and may step. Stamps registers and ages idempotency keys.
+    pub wall: u64,
+    /// Since any fixed moment; never goes back. Times retransmission and lag.
+    pub mono: u64,
+}
+
+/// Who a leader is. Stored with its data: a folder belongs to one leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The mesh it belongs to. Leaders of different clusters refuse each other.
+    pub cluster: String,
+    /// Its name in configuration and reports.
+    pub name: String,
+    /// The id that it writes under.
+    pub replica: ReplicaId,
+}
+
+/// What can be set; the defaults suit leaders on different continents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long news from other leaders waits before it is passed on, in ms (default 150). It often reaches the peer by
+    /// itself in that time, and then costs nothing; where it does not (a ring, a cut link) it comes that much later.
+    pub relay_delay: u64,
+    /// How often a connection carries a sign of life, in ms (default 1,000).
+    pub heartbeat: u64,
+    /// The most bytes of an unfinished delta that are held for one peer (default 1 GiB). A larger delta is refused.
+    pub max_staged: usize,
+    /// How long the reply of a write with an idempotency key is kept, in ms (default 24 h).
+    pub idempotency_ttl: u64,
+    /// How many such replies are kept at most (default 1,000,000).
+    pub idempotency_max: usize,
+    /// How many removals are remembered at least (default 100,000). More are forgotten, which costs bytes when a peer
+    /// returns that has not seen them, never correctness.
+    pub min_deaths: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            relay_delay: 150,
+            heartbeat: 1_000,
+            max_staged: 1 << 30,
+            idempotency_ttl: 24 * 60 * 60 * 1_000,
+            idempotency_max: 1_000_000,
+            min_deaths: 100_000,
+        }
+    }
+}
+
+/// Rows to make durable in one step: first the deletions, then the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Rows to write, with their values.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Rows to delete.
+    pub deletes: Vec<Vec<u8>>,
+}
+
+/// What happened, for whoever runs the engine, for logs and for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Close this connection: another one to the same peer has replaced it, or the leader has a new id.
+    Close(SessionId),
+    /// A delta of a peer was merged and is durable.
+    Merged {
+        /// Whose.
+        peer: ReplicaId,
+        /// How many events were new.
+        events: u128,
+    },
+    /// A peer has updates under this leader's id that this leader does not have: its data was lost or set back, or
+    /// another process writes under its id. Give it a new id with [`Engine::reincarnate`].
+    LostUpdates {
+        /// The last own update here.
+        have: u64,
+        /// The last one that the peer has.
+        peer_has: u64,
+    },
+    /// A peer with an equal vector has a different fingerprint.
+    Diverged {
+        /// Which.
+        peer: ReplicaId,
+    },
+}
+
+/// Why a message of a peer was refused. Nothing was changed; close the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// There is no such connection.
+    NoSession,
+    /// Parts of a delta came out of order.
+    OutOfOrder,
+    /// A delta is larger than this leader takes.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A delta does not decode.
+    Encoding(String),
+    /// A key's piece of a delta is bad.
+    BadPiece {
+        /// Whose.
+        key: Key,
+        /// What is wrong with it.
+        why: BadPiece,
+    },
+    /// The peer has updates under this leader's id that it does not have; see [`Event::LostUpdates`].
+    LostUpdates,
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandleError::NoSession => f.write_str("there is no such connection"),
+            HandleError::OutOfOrder => f.write_str("the parts of its delta are out of order"),
+            HandleError::TooLarge { limit } => write!(f, "its delta is larger than the limit of {limit} bytes"),
+            HandleError::Encoding(why) => write!(f, "its delta does not decode: {why}"),
+            HandleError::BadPiece { key, why } => write!(f, "its state of {key} is refused: {why}"),
+            HandleError::LostUpdates => f.write_str("it has updates of this leader that this leader does not have"),
+        }
+    }
+}
+
+impl std::error::Error for HandleError {}
+
+/// One leader: its keyspace, what it knows of its peers, and what it has to say to them.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    identity_dirty: bool,
+    pub(crate) writer: Writer,
+    pub(crate) lost_updates: bool,
+    pub(crate) space: Keyspace,
+    replies: Replies,
+    /// What the last commit made durable: all that others may hear of.
+    pub(crate) durable: VersionVector,
+    committing: bool,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) peers: BTreeMap<ReplicaId, Peer>,
+    pub(crate) timeline: Timeline,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) next_delta: u64,
+}
+
+impl Engine {
+    /// Takes up the state that `recovery` has read, or begins afresh where it has read nothing.
+    ///
+    /// `identity.replica` counts for a fresh start only; a leader that has data keeps its id.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoverError`] if the data is damaged or not this leader's.
+    pub fn recover(config: Config, identity: Identity, recovery: Recovery) -> Result<Self, RecoverError> {
+        let recovered = recovery.finish()?;
+        let fresh = recovered.identity.is_none();
+        let found = recovered.identity.unwrap_or_else(|| identity.clone());
+        if (&found.cluster, &found.name) != (&identity.cluster, &identity.name) {
+            return Err(RecoverError::OtherLeader { found });
+        }
+        let durable = recovered.space.version().clone();
+        Ok(Engine {
+            config,
+            writer: Writer::resume(found.replica, durable.get(found.replica)),
+            identity: found,
+            identity_dirty: fresh,
+            lost_updates: false,
+            space: recovered.space,
+            replies: recovered.replies,
+            durable,
+            committing: false,
+            sessions: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            timeline: Timeline::default(),
+            events: VecDeque::new(),
+            next_delta: 0,
+        })
+    }
+
+    /// Who this leader is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Takes a new id: what this leader writes from now on is named under it. Close all connections and greet anew.
+    ///
+    /// For a leader that cannot prove that it still has all updates it ever issued; see [`Event::LostUpdates`].
+    pub fn reincarnate(&mut self, replica: ReplicaId) {
+        self.identity.replica = replica;
+        self.identity_dirty = true;
+        self.writer = Writer::resume(replica, self.space.version().get(replica));
+        self.lost_updates = false;
+        for session in std::mem::take(&mut self.sessions).into_keys() {
+            self.events.push_back(Event::Close(session));
+        }
+        self.peers.values_mut().for_each(|peer| peer.session = None);
+    }
+
+    /// Forgets what has expired. Call it about once a second, besides what [`poll`](Engine::poll) asks for.
+    pub fn tick(&mut self, now: Now) {
+        self.replies.expire(now.wall);
+    }
+
+    // ---- durability ----
+
+    /// The rows that must become durable before anything else happens; `None` if nothing changed. **O(change)**.
+    ///
+    /// After this the engine says nothing to anybody until [`committed`](Engine::committed). If the rows cannot be
+    /// written, drop the engine and recover another one from the store: what became of them is not known.
+    pub fn take_commit(&mut self) -> Option<Commit> {
+        if !self.is_dirty() {
+            return None;
+        }
+        let mut commit = Commit::default();
+        if std::mem::take(&mut self.identity_dirty) {
+            persist::write_identity(&self.identity, &mut commit);
+        }
+        if self.space.is_dirty() || self.space.version() != &self.durable {
+            persist::write_space(&mut self.space, &self.durable, &mut commit);
+        }
+        persist::write_replies(&mut self.replies, &mut commit);
+        self.committing = true;
+        Some(commit)
+    }
+
+    /// The rows of the last [`take_commit`](Engine::take_commit) are durable.
+    pub fn committed(&mut self, now: Now) {
+        self.committing = false;
+        self.durable.clone_from(self.space.version());
+        self.timeline.note(now.mono, &self.durable);
+    }
+
+    /// Whether everything is durable, so that it may be read and sent.
+    pub fn is_durable(&self) -> bool {
+        !self.committing && !self.is_dirty()
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.identity_dirty
+            || self.replies.is_dirty()
+            || self.space.is_dirty()
+            || self.space.version() != &self.durable
+    }
+
+    pub(crate) fn forget_deaths(&mut self) {
+        let bound = self.config.min_deaths.max(self.space.len());
+        if self.space.deaths() <= bound {
+            return;
+        }
+        // First what every peer has seen; if that is not enough, whatever is remembered.
+        let everywhere = self.peers.values().fold(self.space.version().clone(), |common, peer| {
+            common.zip(&peer.known).map(|(id, ours, theirs)| (id, ours.min(theirs))).collect()
+        });
+        self.space.forget_deaths(&everywhere);
+        if self.space.deaths() > bound / 2 {
+            self.space.forget_deaths(&self.space.version().clone());
+        }
+    }
+
+    // ---- writes ----
+
+    /// Writes to the key `name` of the type that `op` writes to. **O(change)**.
+    ///
+    /// The reply may be given once the next commit is durable. With an idempotency key, the reply of the first such write
+    /// is kept for a bounded time in the same commit, and a repetition gets it and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing is changed.
+    pub fn write(&mut self, name: &str, op: &Op, key: Option<&str>, now: Now) -> Result<Receipt, WriteError> {
+        size("name", name.len(), MAX_NAME)?;
+        for blob in op.blobs() {
+            // An empty value or element is a value like any other.
+            size("value", blob.len().max(1), MAX_BLOB)?;
+        }
+        let Some(key) = key else { return self.perform(name, op, now) };
+        size("idempotency key", key.len(), MAX_IDEMPOTENCY_KEY)?;
+        let request = request_hash(name, op);
+        match self.replies.find(key, request) {
+            Known::Repeated(receipt) => return Ok(Receipt { repeated: true, ..receipt }),
+            Known::OtherRequest => return Err(WriteError::KeyReused),
+            Known::No => {}
+        }
+        if self.replies.len() >= self.config.idempotency_max {
+            return Err(WriteError::KeysExhausted { limit: self.config.idempotency_max });
+        }
+        let receipt = self.perform(name, op, now)?;
+        self.replies.keep(key, request, now.wall.saturating_add(self.config.idempotency_ttl), receipt.clone());
+        Ok(receipt)
+    }
+
+    fn perform(&mut self, name: &str, op: &Op, now: Now) -> Result<Receipt, WriteError> {
+        let key = self.usable(op.kind(), name)?;
+        let before = self.writer.last();
+        let (writer, mut stamp) = (&mut self.writer, None);
+        self.space.update::<WriteError>(&key, |value, mut watch| {
+            match (value, op) {
+                (_, Op::Grow(0) | Op::Increment(0) | Op::Decrement(0)) => Ok(None),
+                (Value::GCounter(counter), Op::Grow(by)) => {
+                    Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
+                }
+                (Value::PnCounter(counter), Op::Increment(by)) => {
+                    Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
+                }
+                (Value::PnCounter(counter), Op::Decrement(by)) => {
+                    Ok(within(writer, counter, |counter, tick| counter.decrement(tick, *by))?)
+                }
+                (Value::Register(register), Op::Assign(bytes)) => {
+                    let set = register.set(writer.tick(), HybridTime::from_millis(now.wall), bytes.clone())?;
+                    stamp = Some(set);
+                    Ok(Some(Dot::new(set.replica, set.counter)))
+                }
+                (Value::Set(set), Op::Add(elements)) => {
+                    let mut last = None;
+                    let Ok(count) = u64::try_from(elements.len()) else { return Err(UpdateError::Overflow.into()) };
+                    let end = writer.tick().take_many(count)?;
+                    for (element, counter) in elements.iter().zip(end.counter - count + 1..) {
+                        let dot = Dot::new(end.replica, counter);
+                        set.add(dot, element.clone(), &mut watch);
+                        last = Some(dot);
+                    }
+                    Ok(last)
+                }
+                (Value::Set(set), Op::Remove(elements)) => {
+                    let present: Vec<_> = elements.iter().filter(|element| set.contains(element.as_slice())).collect();
+                    if present.is_empty() {
+                        return Ok(None);
+                    }
+                    let dot = writer.tick().take()?;
+                    for element in present {
+                        set.remove(dot, element.as_slice(), &mut watch);
+                    }
+                    Ok(Some(dot))
+                }
+                (Value::Set(set), Op::Clear) => {
+                    if set.is_empty() {
+                        return Ok(None);
+                    }
+                    let dot = writer.tick().take()?;
+                    set.clear(dot, &mut watch);
+                    Ok(Some(dot))
+                }
+                _ => unreachable!("the key has the kind of the write"),
+            }
+        })?;
+        self.forget_deaths();
+        Ok(self.receipt(before, stamp))
+    }
+
+    /// Updates a value of the user's own type: `update` gets the value and the tick that names its update.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], or what `update` returns, which then must not have changed the value.
+    pub fn update<T: Custom, E: From<WriteError> + From<UpdateError>>(
+        &mut self,
+        name: &str,
+        update: impl FnOnce(&mut T, Tick<'_>) -> Result<(), E>,
+    ) -> Result<Receipt, E> {
+        size("name", name.len(), MAX_NAME)?;
+        let key = self.usable(Kind::from(T::TYPE), name)?;
+        if !self.space.knows(&key.kind) {
+            return Err(WriteError::UnknownType(key.kind).into());
+        }
+        let before = self.writer.last();
+        let writer = &mut self.writer;
+        self.space.update(&key, |value, _| {
+            let Value::Custom(value) = value else { unreachable!("the key has a custom kind") };
+            let value = value.as_any_mut().downcast_mut::<T>().expect("a type name stands for one type");
+            within(writer, value, update)
+        })?;
+        Ok(self.receipt(before, None))
+    }
+
+    fn usable(&self, kind: Kind, name: &str) -> Result<Key, WriteError> {
+        if self.lost_updates {
+            return Err(WriteError::LostUpdates);
+        }
+        let key = Key::new(kind, name);
+        match self.space.other_kind(&key) {
+            Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: key.kind }),
+            None => Ok(key),
+        }
+    }
+
+    fn receipt(&self, before: u64, stamp: Option<lww_register::Stamp>) -> Receipt {
+        let last = self.writer.last();
+        Receipt {
+            replica: self.identity.replica,
+            events: last - before,
+            last: if last > before { last } else { 0 },
+            stamp,
+            token: self.space.version().clone(),
+            repeated: false,
+        }
+    }
+}
+
+/// Updates a value that numbers its updates by itself, as one event of the leader; if it fails, no number is used.
+fn within<S: Dotted, E: From<UpdateError>>(
+    writer: &mut Writer,
+    value: &mut S,
+    update: impl FnOnce(&mut S, Tick<'_>) -> Result<(), E>,
+) -> Result<Option<Dot>, E> {
+    let before = writer.last();
+    let dot = writer.tick().take()?;
+    let mut own = Writer::resume(dot.replica, value.last_counter(dot.replica));
+    if let Err(error) = update(value, own.tick()) {
+        *writer = Writer::resume(dot.replica, before);
+        return Err(error);
+    }
+    Ok(Some(dot))
+}
+
+fn size(what: &'static str, bytes: usize, limit: usize) -> Result<(), WriteError> {
+    if (1..=limit).contains(&bytes) { Ok(()) } else { Err(WriteError::Size { what, bytes, limit }) }
+}

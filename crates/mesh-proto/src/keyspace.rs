@@ -1,0 +1,410 @@
+//! All values of a leader as one state: it merges, it is cut into deltas, and it has one version vector.
+
+use crate::{
+    BadPiece, Key, Kind, Registry,
+    value::{Blob, Interval, Piece, Value, hash_change},
+};
+use crdt_core::{Dot, Gap, Merge, ReplicaId};
+use or_set::Kernel;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+use twox_hash::XxHash3_64;
+use version_vector::VersionVector;
+
+/// The place of a key in memory; never sent or stored.
+pub(crate) type KeyId = usize;
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) value: Value,
+    /// The newest dot of each leader in this value.
+    pub(crate) newest: VersionVector,
+    /// How the value lies in the store.
+    pub(crate) stored: Stored,
+    seed: u64,
+    hash: u64,
+}
+
+impl Entry {
+    /// What happened to this key since `since`.
+    pub(crate) fn cut(&self, since: &VersionVector) -> KeyPiece {
+        self.cut_with(since, false)
+    }
+
+    fn cut_with(&self, since: &VersionVector, survivors: bool) -> KeyPiece {
+        KeyPiece {
+            key: self.key.clone(),
+            newest: self.newest.difference(since).map(|(id, range)| (id, *range.end())).collect(),
+            bytes: self.value.cut(since, &self.newest, survivors),
+        }
+    }
+}
+
+/// The rows of a value in the store: a base, and pieces to join with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) base_bytes: usize,
+    pub(crate) pieces: u64,
+    pub(crate) piece_bytes: usize,
+}
+
+/// One key's part of a delta.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct KeyPiece {
+    pub(crate) key: Key,
+    /// The newest dots of the leaders that wrote the key in the interval.
+    pub(crate) newest: VersionVector,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A delta of the whole keyspace: what happened in `(since, until]`, complete, of all origins.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SpaceDelta {
+    pub(crate) since: VersionVector,
+    pub(crate) until: VersionVector,
+    /// Set when the sender no longer remembers all removals since `since`: then every set's piece lists its survivors, and a
+    /// set that has no piece has none. The removals after this floor are complete.
+    pub(crate) floor: Option<VersionVector>,
+    pub(crate) pieces: Vec<KeyPiece>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Keyspace {
+    registry: Registry,
+    ids: BTreeMap<Key, KeyId>,
+    entries: BTreeMap<KeyId, Entry>,
+    next_id: KeyId,
+    /// For each leader its newest dot in each key; older ones coalesce away.
+    index: BTreeMap<ReplicaId, BTreeMap<u64, KeyId>>,
+    version: VersionVector,
+    /// Removals of events above the floor are all remembered.
+    floor: VersionVector,
+    fingerprint: u64,
+    /// Keys that changed since the last commit, and whether they must be stored whole.
+    dirty: BTreeMap<KeyId, bool>,
+    /// Keys that are no more, with their stored rows.
+    gone: Vec<(Key, Stored)>,
+    /// Sets that remember removals.
+    mortal: BTreeSet<KeyId>,
+    deaths: usize,
+}
+
+impl Keyspace {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Keyspace { registry, ..Keyspace::default() }
+    }
+
+    pub(crate) fn version(&self) -> &VersionVector {
+        &self.version
+    }
+
+    pub(crate) fn floor(&self) -> &VersionVector {
+        &self.floor
+    }
+
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn deaths(&self) -> usize {
+        self.deaths
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.ids.keys()
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.ids.get(key).map(|id| &self.entries[id])
+    }
+
+    /// The type under which `name` is already in use, if it is not `kind`.
+    pub(crate) fn other_kind(&self, key: &Key) -> Option<Kind> {
+        if self.ids.contains_key(key) {
+            return None;
+        }
+        let built_in = [Kind::GCounter, Kind::PnCounter, Kind::Register, Kind::Set];
+        let custom = self.registry.names().map(Kind::from);
+        built_in.into_iter().chain(custom).find(|kind| self.ids.contains_key(&Key::new(kind.clone(), key.name.clone())))
+    }
+
+    /// Whether values of this type can be held here.
+    pub(crate) fn knows(&self, kind: &Kind) -> bool {
+        Value::bottom(kind, &self.registry).is_ok()
+    }
+
+    /// Runs an update of one key of a known type. `update` returns the dot of the (last) event, or `None` if nothing
+    /// happened; then, and if it fails, nothing is changed.
+    pub(crate) fn update<E>(
+        &mut self,
+        key: &Key,
+        update: impl FnOnce(&mut Value, &mut dyn FnMut(or_set::Change<'_, Blob>)) -> Result<Option<Dot>, E>,
+    ) -> Result<Option<Dot>, E> {
+        let fresh = !self.ids.contains_key(key);
+        let id = self.entry_id(key).expect("the caller knows the type");
+        let entry = self.entries.get_mut(&id).expect("the id was just looked up");
+        let (before, deaths) = (entry.hash, deaths_of(&entry.value));
+        let (seed, mut hash) = (entry.seed, entry.hash);
+        let done = update(&mut entry.value, &mut |change| hash_change(&mut hash, seed, change));
+        if !matches!(done, Ok(Some(_))) {
+            if fresh {
+                self.forget_key(id);
+                self.gone.pop();
+            }
+            return done;
+        }
+        if !matches!(entry.value, Value::Set(_)) {
+            hash = entry.value.hash(seed);
+        }
+        entry.hash = hash;
+        self.after_change(id, before, deaths);
+        let dot = done.as_ref().ok().copied().flatten().expect("checked above");
+        self.record(id, dot);
+        self.version.advance(dot);
+        self.dirty.entry(id).or_insert(false);
+        done
+    }
+
+    fn entry_id(&mut self, key: &Key) -> Result<KeyId, BadPiece> {
+        if let Some(id) = self.ids.get(key) {
+            return Ok(*id);
+        }
+        let value = Value::bottom(&key.kind, &self.registry)?;
+        let id = self.next_id;
+        self.next_id += 1;
+        let seed = XxHash3_64::oneshot_with_seed(
+            XxHash3_64::oneshot(key.kind.as_str().as_bytes()),
+            key.name.as_bytes(),
+        );
+        let hash = value.hash(seed);
+        self.fingerprint = self.fingerprint.wrapping_add(hash);
+        let (newest, stored) = (VersionVector::new(), Stored::default());
+        let entry = Entry { key: key.clone(), value, newest, stored, seed, hash };
+        self.ids.insert(key.clone(), id);
+        self.entries.insert(id, entry);
+        Ok(id)
+    }
+
+    fn forget_key(&mut self, id: KeyId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.fingerprint = self.fingerprint.wrapping_sub(entry.hash);
+        for (origin, counter) in entry.newest.iter() {
+            if let Some(index) = self.index.get_mut(&origin) {
+                index.remove(&counter);
+            }
+        }
+        self.ids.remove(&entry.key);
+        self.dirty.remove(&id);
+        self.mortal.remove(&id);
+        self.gone.push((entry.key, entry.stored));
+    }
+
+    /// Notes that `dot` is the newest of its leader in this key.
+    fn record(&mut self, id: KeyId, dot: Dot) {
+        let entry = self.entries.get_mut(&id).expect("recorded for an existing key");
+        let before = entry.newest.get(dot.replica);
+        if entry.newest.advance(dot) {
+            let index = self.index.entry(dot.replica).or_default();
+            index.remove(&before);
+            index.insert(dot.counter, id);
+        }
+    }
+
+    fn after_change(&mut self, id: KeyId, hash_before: u64, deaths_before: usize) {
+        let entry = &self.entries[&id];
+        self.fingerprint = self.fingerprint.wrapping_sub(hash_before).wrapping_add(entry.hash);
+        let deaths = deaths_of(&entry.value);
+        self.deaths = self.deaths + deaths - deaths_before;
+        if deaths > 0 {
+            self.mortal.insert(id);
+        }
+    }
+
+    /// The keys with events that `since` lacks, each once, in the order of the events.
+    pub(crate) fn changed_since<'a>(&'a self, since: &'a VersionVector) -> Vec<&'a Entry> {
+        let mut seen = BTreeSet::new();
+        let mut changed = Vec::new();
+        for (origin, index) in &self.index {
+            let after = (Bound::Excluded(since.get(*origin)), Bound::Unbounded);
+            for id in index.range(after).map(|(_, id)| *id) {
+                if seen.insert(id) {
+                    changed.push(&self.entries[&id]);
+                }
+            }
+        }
+        changed
+    }
+
+    /// Cuts the delta since `since`, at the cost of what changed.
+    ///
+    /// When removals since then are no longer all remembered, it also lists the survivors among what `since` covers.
+    pub(crate) fn cut(&self, since: &VersionVector) -> SpaceDelta {
+        // A delta claims what it has: of a vector that is ahead of this one, only the common part.
+        let since: VersionVector =
+            since.zip(&self.version).map(|(id, theirs, mine)| (id, theirs.min(mine))).collect();
+        let survivors = since.covers(&self.floor).is_err();
+        let piece = |entry: &Entry| entry.cut_with(&since, survivors);
+        let mut pieces: Vec<KeyPiece> = self.changed_since(&since).into_iter().map(piece).collect();
+        if survivors {
+            let sent: BTreeSet<Key> = pieces.iter().map(|piece| piece.key.clone()).collect();
+            let others = self.entries.values().filter(|entry| entry.key.kind == Kind::Set && !sent.contains(&entry.key));
+            pieces.extend(others.map(piece));
+        }
+        SpaceDelta { since, until: self.version.clone(), floor: survivors.then(|| self.floor.clone()), pieces }
+    }
+
+    /// Decodes and checks every piece of a delta without changing anything.
+    pub(crate) fn decode(&self, delta: SpaceDelta, me: ReplicaId) -> Result<Decoded, (Key, BadPiece)> {
+        let SpaceDelta { since, until, floor, pieces } = delta;
+        let at = Interval { seen: &self.version, since: &since, until: &until };
+        let mut decoded = Vec::with_capacity(pieces.len());
+        for KeyPiece { key, newest, bytes } in pieces {
+            let checked = || {
+                if key.name.is_empty() || key.name.len() > crate::key::MAX_NAME {
+                    return Err(BadPiece::Encoding(format!("a name of {} bytes", key.name.len())));
+                }
+                if let Some((id, range)) = newest.difference(&until).next() {
+                    return Err(BadPiece::OutsideInterval(Dot::new(id, *range.end())));
+                }
+                let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
+                piece.check(&at, me, self.get(&key).map(|entry| &entry.value))?;
+                Ok(piece)
+            };
+            match checked() {
+                Ok(piece) => decoded.push((key, newest, piece)),
+                Err(why) => return Err((key, why)),
+            }
+        }
+        Ok(Decoded { since, until, floor, pieces: decoded })
+    }
+
+    /// Joins a decoded delta in one step; returns whether anything was new.
+    ///
+    /// The caller has checked that this keyspace covers `delta.since`.
+    pub(crate) fn apply(&mut self, delta: Decoded) -> bool {
+        let Decoded { since, until, floor, pieces } = delta;
+        let seen = self.version.clone();
+        let at = Interval { seen: &seen, since: &since, until: &until };
+        let whole = floor.is_some();
+        let mut mentioned = BTreeSet::new();
+        for (key, newest, piece) in pieces {
+            let id = self.entry_id(&key).expect("the piece was decoded, so its type is known");
+            if whole && key.kind == Kind::Set {
+                mentioned.insert(id);
+            }
+            self.join(id, piece, &newest, &at, whole);
+        }
+        if let Some(floor) = floor {
+            let sets = self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
+            for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.join(id, Piece::no_survivors(), &VersionVector::new(), &at, true);
+            }
+            // Removals that the sender has forgotten and that were new here are unknown here too.
+            for (id, have, forgotten) in seen.zip(&floor) {
+                if have < forgotten {
+                    self.floor.advance(Dot::new(id, forgotten));
+                }
+            }
+        }
+        self.version.merge(&until)
+    }
+
+    fn join(&mut self, id: KeyId, piece: Piece, newest: &VersionVector, at: &Interval<'_>, whole: bool) {
+        let entry = self.entries.get_mut(&id).expect("joined into an existing key");
+        let (before, deaths) = (entry.hash, deaths_of(&entry.value));
+        let changed = entry.value.apply(piece, at, entry.seed, &mut entry.hash);
+        self.after_change(id, before, deaths);
+        for (replica, counter) in newest.iter() {
+            self.record(id, Dot::new(replica, counter));
+        }
+        if changed || !newest.is_empty() {
+            // What died by comparison is in no slice, so such a set is stored whole.
+            *self.dirty.entry(id).or_insert(false) |= whole;
+        }
+    }
+
+    /// Joins a stored piece while recovering; pieces of a key come in the order in which they were stored.
+    pub(crate) fn restore(&mut self, piece: KeyPiece, bytes_stored: usize, base: bool) -> Result<(), BadPiece> {
+        let KeyPiece { key, newest, bytes } = piece;
+        let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
+        let id = self.entry_id(&key)?;
+        let nothing = VersionVector::new();
+        self.join(id, piece, &newest, &Interval { seen: &nothing, since: &nothing, until: &nothing }, false);
+        let stored = &mut self.entries.get_mut(&id).expect("just joined").stored;
+        if base {
+            stored.base_bytes = bytes_stored;
+        } else {
+            stored.pieces += 1;
+            stored.piece_bytes += bytes_stored;
+        }
+        self.dirty.clear();
+        Ok(())
+    }
+
+    /// Checks that no value has a dot beyond `version`.
+    pub(crate) fn check_covered(&self, version: &VersionVector) -> Result<(), (Key, Gap)> {
+        let uncovered = |entry: &Entry| version.covers(&entry.newest).err().map(|gap| (entry.key.clone(), gap));
+        self.entries.values().find_map(uncovered).map_or(Ok(()), Err)
+    }
+
+    /// Ends recovery: what the restored pieces cover, and what is remembered of removals.
+    pub(crate) fn restored(&mut self, version: VersionVector, floor: VersionVector) {
+        (self.version, self.floor) = (version, floor);
+    }
+
+    /// Drops the memory of removals up to `up_to` and raises the floor; empty sets without memory go altogether.
+    ///
+    /// Never changes what any set contains, here or, after any exchange, elsewhere: it costs bytes later. `up_to` is
+    /// causally closed. What the store remembers below the floor does no harm, so nothing is written for it.
+    pub(crate) fn forget_deaths(&mut self, up_to: &VersionVector) {
+        for id in self.mortal.clone() {
+            let entry = self.entries.get_mut(&id).expect("mortal keys exist");
+            let Value::Set(kernel) = &mut entry.value else { continue };
+            self.deaths -= kernel.forget_deaths(up_to);
+            if kernel.deaths() == 0 {
+                self.mortal.remove(&id);
+                if kernel.is_empty() {
+                    self.forget_key(id);
+                }
+            }
+        }
+        self.floor.merge(up_to);
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.gone.is_empty()
+    }
+
+    /// What changed since the last commit: keys to store (and whether whole), and keys to delete.
+    pub(crate) fn take_dirty(&mut self) -> (Vec<(KeyId, bool)>, Vec<(Key, Stored)>) {
+        (std::mem::take(&mut self.dirty).into_iter().collect(), std::mem::take(&mut self.gone))
+    }
+
+    pub(crate) fn entry(&self, id: KeyId) -> &Entry {
+        &self.entries[&id]
+    }
+
+    pub(crate) fn set_stored(&mut self, id: KeyId, stored: Stored) {
+        self.entries.get_mut(&id).expect("stored an existing key").stored = stored;
+    }
+}
+
+/// A delta whose every piece is known to be good.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    since: VersionVector,
+    until: VersionVector,
+    floor: Option<VersionVector>,
+    pieces: Vec<(Key, VersionVector, Piece)>,
+}
+
+fn deaths_of(value: &Value) -> usize {
+    if let Value::Set(kernel) = value { Kernel::deaths(kernel) } else { 0 }
+}

@@ -1,0 +1,158 @@
+//! What leaders say to each other.
+
+use crate::custom::decode_whole;
+use crdt_core::ReplicaId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use version_vector::VersionVector;
+
+/// The version of the messages below; leaders of different versions refuse each other by name.
+pub const WIRE_VERSION: u16 = 1;
+
+/// The first bytes of every connection, so that a stray client is told apart from a leader of another version.
+pub const MAGIC: [u8; 4] = *b"mesh";
+
+/// The greatest encoded message. Deltas that are larger travel in parts.
+pub const MAX_MESSAGE: usize = 1 << 20;
+
+/// How each side opens a connection: who it is, and what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// [`WIRE_VERSION`]. It stays the second field in all versions, so that it can always be read.
+    pub version: u16,
+    /// The mesh that the leader belongs to.
+    pub cluster: String,
+    /// The leader's name in configuration and reports.
+    pub name: String,
+    /// The id that the leader writes under.
+    pub replica: ReplicaId,
+    /// What the leader has, durably.
+    pub vector: VersionVector,
+}
+
+/// Why the other side of a connection is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HelloError {
+    /// The bytes are not a leader's greeting.
+    NotALeader,
+    /// The other side speaks another version of the protocol.
+    Version {
+        /// What it speaks; this side speaks [`WIRE_VERSION`].
+        theirs: u16,
+    },
+    /// The other side belongs to another mesh.
+    Cluster {
+        /// The cluster of this side.
+        ours: String,
+        /// The cluster of the other side.
+        theirs: String,
+    },
+    /// The other side writes under this leader's id: it is this leader itself, or runs on a copy of its data.
+    SameReplica {
+        /// The id in question.
+        replica: ReplicaId,
+        /// The name the other side goes by.
+        name: String,
+    },
+    /// The other side has updates under this leader's id that this leader does not have.
+    LostUpdates {
+        /// The id in question.
+        replica: ReplicaId,
+    },
+}
+
+impl fmt::Display for HelloError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HelloError::NotALeader => f.write_str("what it sends is not a leader's greeting"),
+            HelloError::Version { theirs } => {
+                write!(f, "it speaks wire version {theirs}, this leader speaks {WIRE_VERSION}: upgrade the older one")
+            }
+            HelloError::Cluster { ours, theirs } => {
+                write!(f, "it belongs to cluster {theirs:?}, this leader to {ours:?}")
+            }
+            HelloError::SameReplica { replica, name } => write!(
+                f,
+                "leader {name:?} writes under this leader's own id {replica}: either an address of this leader is among \
+                 its peers, or it runs on a copy of its data folder; give the copy an empty folder"
+            ),
+            HelloError::LostUpdates { replica } => {
+                write!(f, "it has updates of this leader ({replica}) that this leader does not have any more")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HelloError {}
+
+impl Hello {
+    /// The bytes to open a connection with.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("writing to memory cannot fail")
+    }
+
+    /// Reads the other side's greeting.
+    ///
+    /// # Errors
+    ///
+    /// [`HelloError::NotALeader`] or [`HelloError::Version`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
+        let ((magic, theirs), _) =
+            postcard::take_from_bytes::<([u8; 4], u16)>(bytes).map_err(|_| HelloError::NotALeader)?;
+        if magic != MAGIC {
+            return Err(HelloError::NotALeader);
+        }
+        if theirs != WIRE_VERSION {
+            return Err(HelloError::Version { theirs });
+        }
+        decode_whole(bytes).map_err(|_| HelloError::NotALeader)
+    }
+}
+
+/// One message between leaders that have accepted each other. Losing, repeating or reordering any of them costs time only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// "I durably have this much": the entries of my vector that grew since I last said so. An acknowledgement.
+    Have(VersionVector),
+    /// "I am here": a digest of my vector, the fingerprint of my keyspace, and the time on my wall clock.
+    Alive {
+        /// A hash of the sender's vector.
+        vector: u64,
+        /// The fingerprint of the sender's keyspace.
+        fingerprint: u64,
+        /// The sender's wall clock, in milliseconds since 1970.
+        wall: u64,
+    },
+    /// A part of an encoded delta, in order; the last one completes it.
+    Part {
+        /// Tells the parts of one delta from those of another.
+        delta: u64,
+        /// How many bytes of the delta came before this part.
+        offset: u64,
+        /// Whether the delta ends here.
+        last: bool,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// "I cannot use that delta, this is all I have": the whole vector.
+    Behind(VersionVector),
+}
+
+impl Message {
+    /// The bytes of this message, at most [`MAX_MESSAGE`].
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("writing to memory cannot fail")
+    }
+
+    /// Reads one message; never panics, and allocates no more than the bytes justify.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the bytes are not exactly one message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        decode_whole(bytes)
+    }
+}

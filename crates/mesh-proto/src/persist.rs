@@ -1,0 +1,234 @@
+//! The rows of a leader's store, and how they are read back.
+//!
+//! What is stored is joinable state, as everywhere: a key has a base and pieces, and recovery joins them. A commit
+//! appends pieces as large as the change; when the pieces outweigh the base, one commit replaces them by a new base, so
+//! that writing costs a constant factor and recovery reads at most about twice the state.
+
+use crate::{
+    BadPiece, Commit, Identity, Key, Registry,
+    custom::decode_whole,
+    idempotency::Replies,
+    keyspace::{KeyPiece, Keyspace, Stored},
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use version_vector::VersionVector;
+
+/// The version of the rows below.
+pub const STORE_VERSION: u16 = 1;
+
+const IDENTITY: &[u8] = b"identity";
+const HISTORY: &[u8] = b"history";
+const PIECES: u8 = b'p';
+const REPLIES: &[u8] = b"r";
+
+/// Pieces of at least this many bytes are worth replacing by a base.
+const MIN_FOLD: usize = 1024;
+
+#[derive(Serialize, Deserialize)]
+struct IdentityRow {
+    version: u16,
+    identity: Identity,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct HistoryRow {
+    version: VersionVector,
+    floor: VersionVector,
+    /// Of the whole keyspace, so that a lost or damaged row is found out.
+    fingerprint: u64,
+}
+
+/// Why a store cannot be taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The store belongs to another leader or another cluster.
+    OtherLeader {
+        /// Whose it is.
+        found: Identity,
+    },
+    /// The store was written by a newer version of this program.
+    Version {
+        /// The version of its rows; this program knows [`STORE_VERSION`].
+        found: u16,
+    },
+    /// A row does not decode, or contradicts another.
+    Corrupt {
+        /// Which row.
+        row: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A key has a type that is not registered.
+    UnknownType(Key),
+}
+
+impl fmt::Display for RecoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecoverError::OtherLeader { found } => {
+                write!(f, "the data belongs to leader {:?} of cluster {:?}", found.name, found.cluster)
+            }
+            RecoverError::Version { found } => write!(
+                f,
+                "the data has format {found}, this program knows {STORE_VERSION}: run the newer program that wrote it"
+            ),
+            RecoverError::Corrupt { row, why } => write!(f, "the data is damaged: {row}: {why}"),
+            RecoverError::UnknownType(key) => {
+                write!(f, "key {:?} has type {:?}, which is not registered here", key.name, key.kind.as_str())
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecoverError {}
+
+fn corrupt(row: impl Into<String>, why: impl fmt::Display) -> RecoverError {
+    RecoverError::Corrupt { row: row.into(), why: why.to_string() }
+}
+
+pub(crate) fn write_identity(identity: &Identity, commit: &mut Commit) {
+    put(commit, IDENTITY.to_vec(), &IdentityRow { version: STORE_VERSION, identity: identity.clone() });
+}
+
+/// Writes what changed in `space` since `durable`.
+pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit: &mut Commit) {
+    let (dirty, gone) = space.take_dirty();
+    for (key, stored) in gone {
+        delete_pieces(&key, stored, commit);
+        commit.deletes.push(row_key(&key, 0));
+    }
+    for (id, whole) in dirty {
+        let entry = space.entry(id);
+        let mut stored = entry.stored;
+        let piece = encode(&entry.cut(durable));
+        let outweighs = stored.piece_bytes + piece.len() > stored.base_bytes.max(MIN_FOLD);
+        if whole || stored.base_bytes == 0 || outweighs {
+            let base = encode(&entry.cut(&VersionVector::new()));
+            delete_pieces(&entry.key, stored, commit);
+            stored = Stored { base_bytes: base.len(), ..Stored::default() };
+            commit.puts.push((row_key(&entry.key, 0), base));
+        } else {
+            stored.pieces += 1;
+            stored.piece_bytes += piece.len();
+            commit.puts.push((row_key(&entry.key, stored.pieces), piece));
+        }
+        space.set_stored(id, stored);
+    }
+    let (version, floor) = (space.version().clone(), space.floor().clone());
+    let history = HistoryRow { version, floor, fingerprint: space.fingerprint() };
+    put(commit, HISTORY.to_vec(), &history);
+}
+
+pub(crate) fn write_replies(replies: &mut Replies, commit: &mut Commit) {
+    replies.write(REPLIES, commit);
+}
+
+fn delete_pieces(key: &Key, stored: Stored, commit: &mut Commit) {
+    commit.deletes.extend((1..=stored.pieces).map(|sequence| row_key(key, sequence)));
+}
+
+fn put(commit: &mut Commit, key: Vec<u8>, value: &impl Serialize) {
+    commit.puts.push((key, encode(value)));
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("writing to memory cannot fail")
+}
+
+/// `p`, the type and the name with their lengths in front, and the sequence number, so that a scan yields the rows of
+/// one key together and in order.
+fn row_key(key: &Key, sequence: u64) -> Vec<u8> {
+    let mut row = vec![PIECES];
+    for text in [key.kind.as_str(), &key.name] {
+        row.extend(u16::try_from(text.len()).expect("types and names are short").to_be_bytes());
+        row.extend(text.as_bytes());
+    }
+    row.extend(sequence.to_be_bytes());
+    row
+}
+
+/// Reads the rows of a store in ascending order of their keys, then gives the leader's state.
+#[derive(Debug)]
+pub struct Recovery {
+    space: Keyspace,
+    replies: Replies,
+    identity: Option<Identity>,
+    history: Option<HistoryRow>,
+    failed: Option<RecoverError>,
+}
+
+pub(crate) struct Recovered {
+    pub(crate) space: Keyspace,
+    pub(crate) replies: Replies,
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Recovery {
+    /// Begins with nothing; `registry` has the user's own types.
+    pub fn new(registry: Registry) -> Self {
+        let (space, replies) = (Keyspace::new(registry), Replies::default());
+        Recovery { space, replies, identity: None, history: None, failed: None }
+    }
+
+    /// Takes one row. After the first bad one the rest is ignored; [`Engine::recover`](crate::Engine::recover) reports it.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) {
+        if self.failed.is_none() {
+            self.failed = self.take(key, value).err();
+        }
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), RecoverError> {
+        match key {
+            IDENTITY => {
+                // The version comes first in every format, whatever follows.
+                let (version, _) =
+                    postcard::take_from_bytes::<u16>(value).map_err(|why| corrupt("the identity", why))?;
+                if version != STORE_VERSION {
+                    return Err(RecoverError::Version { found: version });
+                }
+                let row: IdentityRow = decode_whole(value).map_err(|why| corrupt("the identity", why))?;
+                self.identity = Some(row.identity);
+            }
+            HISTORY => {
+                let row: HistoryRow = decode_whole(value).map_err(|why| corrupt("the version vector", why))?;
+                row.version.covers(&row.floor).map_err(|gap| corrupt("the version vector", gap))?;
+                self.history = Some(row);
+            }
+            [PIECES, ..] => {
+                let piece: KeyPiece = decode_whole(value).map_err(|why| corrupt("a value", why))?;
+                let key_of = piece.key.clone();
+                let sequence = key.len().checked_sub(8).map(|at| &key[at..]);
+                let base = sequence == Some(&[0; 8]);
+                let expected = row_key(&key_of, 0);
+                if key.len() != expected.len() || key[..key.len() - 8] != expected[..expected.len() - 8] {
+                    return Err(corrupt(format!("key {key_of}"), "it is stored under another key's row"));
+                }
+                self.space.restore(piece, value.len(), base).map_err(|why| match why {
+                    BadPiece::UnknownType => RecoverError::UnknownType(key_of),
+                    why => corrupt(format!("key {key_of}"), why),
+                })?;
+            }
+            [b'r', key @ ..] => self.replies.restore(key, value).map_err(|why| corrupt("an idempotency key", why))?,
+            other => return Err(corrupt(format!("row {other:02x?}"), "no such row is known")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Recovered, RecoverError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let HistoryRow { version, floor, fingerprint } = self.history.unwrap_or_default();
+        self.space.check_covered(&version).map_err(|(key, gap)| corrupt(format!("key {key}"), gap))?;
+        if self.space.fingerprint() != fingerprint {
+            return Err(corrupt("the values", "they do not have the fingerprint that was stored with them"));
+        }
+        self.space.restored(version, floor);
+        if self.identity.is_none() && self.space.len() > 0 {
+            return Err(corrupt("the identity", "it is missing although there are values"));
+        }
+        Ok(Recovered { space: self.space, replies: self.replies, identity: self.identity })
+    }
+}

@@ -1,0 +1,209 @@
+//! The value of one key, and the pieces of it that travel and are stored.
+
+use crate::{
+    Kind, Registry,
+    custom::{Erased, decode_whole},
+};
+use crdt_core::{Dot, Merge, ReplicaId, Rows};
+use g_counter::GCounter;
+use lww_register::LwwRegister;
+use or_set::{Change, Kernel, Slice};
+use pn_counter::PnCounter;
+use std::fmt;
+use twox_hash::XxHash3_64;
+use version_vector::VersionVector;
+
+/// What registers hold and sets contain: bytes.
+pub type Blob = Vec<u8>;
+
+#[derive(Debug)]
+pub(crate) enum Value {
+    GCounter(GCounter),
+    PnCounter(PnCounter),
+    Register(LwwRegister<Blob>),
+    /// A set without a context of its own: its dots are the leader's, and its context the leader's version vector.
+    Set(Kernel<Blob>),
+    Custom(Box<dyn Erased>),
+}
+
+/// A piece of a value, decoded and valid in itself.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    GCounter(GCounter),
+    PnCounter(PnCounter),
+    Register(LwwRegister<Blob>),
+    Set(Slice<Blob>),
+    Custom(Box<dyn Erased>),
+}
+
+/// Why the bytes of a piece were refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadPiece {
+    /// The bytes are not an encoding of the type.
+    Encoding(String),
+    /// No type of that name is registered at this leader.
+    UnknownType,
+    /// A dot lies outside the interval that the piece claims.
+    OutsideInterval(Dot),
+    /// The piece has more of a leader's own updates than that leader made.
+    Forged(ReplicaId),
+}
+
+impl fmt::Display for BadPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadPiece::Encoding(why) => write!(f, "it does not decode: {why}"),
+            BadPiece::UnknownType => f.write_str("no type of that name is registered here"),
+            BadPiece::OutsideInterval(dot) => write!(f, "its update {dot} lies outside what it claims to cover"),
+            BadPiece::Forged(id) => write!(f, "it has more updates of replica {id} than that replica made"),
+        }
+    }
+}
+
+impl std::error::Error for BadPiece {}
+
+/// Where a piece comes from and where it goes.
+pub(crate) struct Interval<'a> {
+    /// The receiver's vector before.
+    pub(crate) seen: &'a VersionVector,
+    pub(crate) since: &'a VersionVector,
+    pub(crate) until: &'a VersionVector,
+}
+
+impl Value {
+    pub(crate) fn bottom(kind: &Kind, registry: &Registry) -> Result<Self, BadPiece> {
+        Ok(match kind {
+            Kind::GCounter => Value::GCounter(GCounter::new()),
+            Kind::PnCounter => Value::PnCounter(PnCounter::new()),
+            Kind::Register => Value::Register(LwwRegister::new()),
+            Kind::Set => Value::Set(Kernel::new()),
+            Kind::Custom(name) => Value::Custom(registry.bottom(name).ok_or(BadPiece::UnknownType)?),
+        })
+    }
+
+    /// Encodes what happened to the value since `since`; `newest` holds the newest dot of each leader in it.
+    ///
+    /// Of a counter the rows of the leaders that wrote since then, of a set a slice, of the others the whole.
+    pub(crate) fn cut(&self, since: &VersionVector, newest: &VersionVector, survivors: bool) -> Vec<u8> {
+        let wrote = |rows: &Rows| -> Rows { rows.iter().filter(|(id, _)| newest.get(*id) > since.get(*id)).collect() };
+        let bytes = match self {
+            Value::GCounter(counter) => postcard::to_allocvec(&GCounter::from(wrote(counter.rows()))),
+            Value::PnCounter(counter) => {
+                postcard::to_allocvec(&(wrote(counter.increments()), wrote(counter.decrements())))
+            }
+            Value::Register(register) => postcard::to_allocvec(register),
+            Value::Set(kernel) => postcard::to_allocvec(&kernel.slice_since(since, survivors)),
+            Value::Custom(value) => Ok(value.encode()),
+        };
+        bytes.expect("writing to memory cannot fail")
+    }
+
+    /// Joins a piece; true exactly when the value changed. `hash` is kept equal to [`Value::hash`].
+    pub(crate) fn apply(&mut self, piece: Piece, at: &Interval<'_>, seed: u64, hash: &mut u64) -> bool {
+        let grew = match (&mut *self, piece) {
+            (Value::Set(kernel), Piece::Set(slice)) => {
+                return kernel.apply(slice, at.seen, at.since, &mut |change| hash_change(hash, seed, change));
+            }
+            (Value::GCounter(mine), Piece::GCounter(theirs)) => mine.merge_owned(theirs),
+            (Value::PnCounter(mine), Piece::PnCounter(theirs)) => mine.merge_owned(theirs),
+            (Value::Register(mine), Piece::Register(theirs)) => mine.merge_owned(theirs),
+            (Value::Custom(mine), Piece::Custom(theirs)) => mine.merge_erased(&*theirs),
+            // The kind of a piece is the kind of its key, and so is the value's.
+            _ => unreachable!("a piece is decoded by the kind of its key"),
+        };
+        if grew {
+            *hash = self.hash(seed);
+        }
+        grew
+    }
+
+    /// A hash of the content that is the same on every machine; of a set the sum over its live dots, so that it can be
+    /// kept up to date at the cost of what changes.
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        match self {
+            Value::GCounter(counter) => hash_rows(seed, 0, counter.rows()),
+            Value::PnCounter(counter) => {
+                hash_rows(seed, 1, counter.increments()).wrapping_add(hash_rows(seed, 2, counter.decrements()))
+            }
+            Value::Register(register) => match (register.stamp(), register.get()) {
+                (Some(stamp), Some(value)) => {
+                    let dot = Dot::new(stamp.replica, stamp.counter);
+                    XxHash3_64::oneshot_with_seed(hash_dot(seed ^ stamp.time.to_bits(), dot), value)
+                }
+                _ => 0,
+            },
+            Value::Set(kernel) => kernel.live().fold(0, |sum: u64, (dot, element)| {
+                sum.wrapping_add(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element))
+            }),
+            Value::Custom(value) => XxHash3_64::oneshot_with_seed(seed, &value.encode()),
+        }
+    }
+}
+
+impl Piece {
+    pub(crate) fn decode(kind: &Kind, bytes: &[u8], registry: &Registry) -> Result<Self, BadPiece> {
+        let why = |error: postcard::Error| BadPiece::Encoding(error.to_string());
+        Ok(match kind {
+            Kind::GCounter => Piece::GCounter(decode_whole(bytes).map_err(why)?),
+            Kind::PnCounter => {
+                let (increments, decrements) = decode_whole(bytes).map_err(why)?;
+                let counter = PnCounter::from_rows(increments, decrements);
+                Piece::PnCounter(counter.map_err(|error| BadPiece::Encoding(error.to_string()))?)
+            }
+            Kind::Register => Piece::Register(decode_whole(bytes).map_err(why)?),
+            Kind::Set => Piece::Set(decode_whole(bytes).map_err(why)?),
+            Kind::Custom(name) => Piece::Custom(registry.decode(name, bytes).ok_or(BadPiece::UnknownType)?.map_err(why)?),
+        })
+    }
+
+    /// The piece that says "nothing of this key is alive any more".
+    pub(crate) fn no_survivors() -> Self {
+        Piece::Set(Kernel::new().slice_since(&VersionVector::new(), true))
+    }
+
+    /// Checks a piece that came from outside against what it claims and against `mine`, the value of `me` here.
+    pub(crate) fn check(&self, at: &Interval<'_>, me: ReplicaId, mine: Option<&Value>) -> Result<(), BadPiece> {
+        let within = |dot: Dot| if at.until.contains(dot) { Ok(()) } else { Err(BadPiece::OutsideInterval(dot)) };
+        match self {
+            Piece::Set(slice) => {
+                slice.births().iter().try_for_each(|(dot, _)| within(*dot))?;
+                slice.deaths().iter().try_for_each(|(event, killed)| within(*event).and_then(|()| within(*killed)))
+            }
+            Piece::Register(register) => register.stamp().map_or(Ok(()), |s| within(Dot::new(s.replica, s.counter))),
+            Piece::GCounter(counter) => {
+                let known = if let Some(Value::GCounter(mine)) = mine { mine.get(me) } else { 0 };
+                if counter.get(me) > known { Err(BadPiece::Forged(me)) } else { Ok(()) }
+            }
+            Piece::PnCounter(counter) => {
+                let known = if let Some(Value::PnCounter(mine)) = mine { rows_of(mine, me) } else { (0, 0) };
+                let (plus, minus) = rows_of(counter, me);
+                if plus > known.0 || minus > known.1 { Err(BadPiece::Forged(me)) } else { Ok(()) }
+            }
+            Piece::Custom(_) => Ok(()),
+        }
+    }
+}
+
+fn rows_of(counter: &PnCounter, id: ReplicaId) -> (u64, u64) {
+    (counter.increments().get(id), counter.decrements().get(id))
+}
+
+/// Keeps a set's hash, the sum over its live dots, up to date.
+pub(crate) fn hash_change(hash: &mut u64, seed: u64, change: Change<'_, Blob>) {
+    *hash = match change {
+        Change::Born(dot, element) => hash.wrapping_add(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element)),
+        Change::Died(dot, element) => hash.wrapping_sub(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element)),
+    };
+}
+
+fn hash_dot(seed: u64, dot: Dot) -> u64 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&dot.replica.get().to_le_bytes());
+    bytes[8..].copy_from_slice(&dot.counter.to_le_bytes());
+    XxHash3_64::oneshot_with_seed(seed, &bytes)
+}
+
+fn hash_rows(seed: u64, column: u64, rows: &Rows) -> u64 {
+    rows.iter().fold(0, |sum: u64, (id, value)| sum.wrapping_add(hash_dot(seed ^ column, Dot::new(id, value))))
+}
