@@ -70,10 +70,7 @@ pub struct Gap {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gap { replica, have, since } = self;
-        write!(
-            f,
-            "the delta builds on update {since} of replica {replica}, the state ends at {have}"
-        )
+        write!(f, "the delta builds on update {since} of replica {replica}, the state ends at {have}")
     }
 }
 

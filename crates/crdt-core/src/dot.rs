@@ -45,9 +45,7 @@ impl ReplicaId {
     pub fn random() -> Self {
         use rand::{TryRng, rngs::SysRng};
         loop {
-            let drawn = SysRng
-                .try_next_u64()
-                .expect("the operating system gives randomness");
+            let drawn = SysRng.try_next_u64().expect("the operating system gives randomness");
             if let Ok(id) = ReplicaId::try_from(drawn) {
                 return id;
             }
@@ -75,9 +73,7 @@ impl FromStr for ReplicaId {
         if text.len() > 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(InvalidReplicaId);
         }
-        u64::from_str_radix(text, 16)
-            .map_err(|_| InvalidReplicaId)?
-            .try_into()
+        u64::from_str_radix(text, 16).map_err(|_| InvalidReplicaId)?.try_into()
     }
 }
 
@@ -158,13 +154,9 @@ mod serde_impls {
     impl<'de> Deserialize<'de> for ReplicaId {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             if deserializer.is_human_readable() {
-                Cow::<'de, str>::deserialize(deserializer)?
-                    .parse()
-                    .map_err(D::Error::custom)
+                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
             } else {
-                u64::deserialize(deserializer)?
-                    .try_into()
-                    .map_err(D::Error::custom)
+                u64::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
             }
         }
     }

@@ -5,8 +5,8 @@ use core::{fmt, ops::Deref};
 ///
 /// # Law
 ///
-/// Monotone: no update and no merge lowers `last_counter`, and an update of replica `r` raises `last_counter(r)` to the
-/// counter of its last dot.
+/// An update of replica `r` raises `last_counter(r)` to the counter of its last dot, and merging never lowers it, unless
+/// the merge has overwritten that update: a register remembers one write, so it knows the counter of one replica.
 pub trait Dotted {
     /// The counter of the last update of `replica` that this state has; 0 for none.
     fn last_counter(&self, replica: ReplicaId) -> u64;
@@ -71,10 +71,7 @@ pub struct Replica<S> {
 impl<S: Dotted> Replica<S> {
     /// The writer `id` of `state`, numbering on from the last update of `id` in it.
     pub fn new(id: ReplicaId, state: S) -> Self {
-        Replica {
-            writer: Writer::resume(id, state.last_counter(id)),
-            state,
-        }
+        Replica { writer: Writer::resume(id, state.last_counter(id)), state }
     }
 
     /// Runs one update: lends the state together with the [`Tick`] that names the update.
@@ -202,16 +199,8 @@ impl Tick<'_> {
         let last = state.last_counter(replica);
         match issued.cmp(&last) {
             core::cmp::Ordering::Equal => Ok(self),
-            core::cmp::Ordering::Less => Err(UpdateError::Stale {
-                replica,
-                issued,
-                last,
-            }),
-            core::cmp::Ordering::Greater => Err(UpdateError::Gap {
-                replica,
-                issued,
-                last,
-            }),
+            core::cmp::Ordering::Less => Err(UpdateError::Stale { replica, issued, last }),
+            core::cmp::Ordering::Greater => Err(UpdateError::Gap { replica, issued, last }),
         }
     }
 
@@ -266,20 +255,12 @@ pub enum UpdateError {
 impl fmt::Display for UpdateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UpdateError::Stale {
-                replica,
-                issued,
-                last,
-            } => write!(
+            UpdateError::Stale { replica, issued, last } => write!(
                 f,
                 "the state has update {last} of replica {replica}, its writer issued only {issued}: another writer \
                  uses this id"
             ),
-            UpdateError::Gap {
-                replica,
-                issued,
-                last,
-            } => write!(
+            UpdateError::Gap { replica, issued, last } => write!(
                 f,
                 "the state ends at update {last} of replica {replica}, its writer issued {issued}: this is not the \
                  writer's copy"
@@ -323,22 +304,8 @@ mod tests {
             let state: Rows = [(1, last)].into_iter().collect();
             writer.tick().follows(&state).err()
         };
-        assert_eq!(
-            follows(6),
-            Some(UpdateError::Stale {
-                replica: id(),
-                issued: 5,
-                last: 6
-            })
-        );
-        assert_eq!(
-            follows(4),
-            Some(UpdateError::Gap {
-                replica: id(),
-                issued: 5,
-                last: 4
-            })
-        );
+        assert_eq!(follows(6), Some(UpdateError::Stale { replica: id(), issued: 5, last: 6 }));
+        assert_eq!(follows(4), Some(UpdateError::Gap { replica: id(), issued: 5, last: 4 }));
         assert_eq!(follows(5), None);
     }
 

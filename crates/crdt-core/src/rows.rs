@@ -11,7 +11,7 @@ use core::{cmp::Ordering, fmt};
 ///
 /// A join-semilattice (see [`Merge`]): the pointwise maximum; bottom is empty. Its own version (see [`Delta`]).
 ///
-/// Source: Shapiro et al., INRIA RR-7506 (2011), section 3.1.1, where it is the payload of the G-Counter.
+/// Source: Shapiro et al., INRIA RR-7506 (2011), section 3.1.2, where it is the payload of the G-Counter.
 ///
 /// ```
 /// use crdt_core::{Causality, Merge, ReplicaId, Rows};
@@ -55,10 +55,7 @@ pub enum InvalidRows {
 impl Rows {
     /// No rows: bottom.
     pub const fn new() -> Self {
-        Rows {
-            ids: Vec::new(),
-            values: Vec::new(),
-        }
+        Rows { ids: Vec::new(), values: Vec::new() }
     }
 
     /// The number of `replica`; 0 if it has none. **O(log n)**.
@@ -227,10 +224,7 @@ impl PartialOrd for Rows {
 
 impl Clone for Rows {
     fn clone(&self) -> Self {
-        Rows {
-            ids: self.ids.clone(),
-            values: self.values.clone(),
-        }
+        Rows { ids: self.ids.clone(), values: self.values.clone() }
     }
 
     fn clone_from(&mut self, source: &Self) {
@@ -250,10 +244,7 @@ impl fmt::Debug for Rows {
 /// Panics on a replica id of zero; what comes from outside goes through serde or [`Rows::from_sorted`].
 impl FromIterator<(u64, u64)> for Rows {
     fn from_iter<I: IntoIterator<Item = (u64, u64)>>(pairs: I) -> Self {
-        pairs
-            .into_iter()
-            .map(|(id, value)| (ReplicaId::new(id), value))
-            .collect()
+        pairs.into_iter().map(|(id, value)| (ReplicaId::new(id), value)).collect()
     }
 }
 
@@ -394,14 +385,8 @@ mod tests {
     fn canonical_form_is_checked() {
         let id = ReplicaId::new;
         assert_eq!(Rows::from_sorted([(id(1), 0)]), Err(InvalidRows::Zero(id(1))));
-        assert_eq!(
-            Rows::from_sorted([(id(2), 1), (id(1), 1)]),
-            Err(InvalidRows::Unsorted(id(1)))
-        );
-        assert_eq!(
-            Rows::from_sorted([(id(2), 1), (id(2), 1)]),
-            Err(InvalidRows::Unsorted(id(2)))
-        );
+        assert_eq!(Rows::from_sorted([(id(2), 1), (id(1), 1)]), Err(InvalidRows::Unsorted(id(1))));
+        assert_eq!(Rows::from_sorted([(id(2), 1), (id(2), 1)]), Err(InvalidRows::Unsorted(id(2))));
         assert_eq!(rows([(2, 1), (1, 5), (2, 3), (4, 0)]), rows([(1, 5), (2, 3)]));
     }
 
@@ -415,13 +400,7 @@ mod tests {
         let bytes = postcard::to_allocvec(&value).unwrap();
         assert_eq!(bytes, [2, 1, 5, 0xab, 1, 0xac, 2]);
         assert_eq!(postcard::from_bytes::<Rows>(&bytes).unwrap(), value);
-        for bad in [
-            r#"{"1":0}"#,
-            r#"{"0":1}"#,
-            r#"{"2":1,"1":1}"#,
-            r#"{"1":1,"1":2}"#,
-            r#"{"g":1}"#,
-        ] {
+        for bad in [r#"{"1":0}"#, r#"{"0":1}"#, r#"{"2":1,"1":1}"#, r#"{"1":1,"1":2}"#, r#"{"g":1}"#] {
             assert!(serde_json::from_str::<Rows>(bad).is_err(), "{bad}");
         }
         // A claimed length of 2^63 entries is refused when the bytes end, not allocated.

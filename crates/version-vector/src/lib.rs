@@ -41,11 +41,7 @@ pub use crdt_core::{
 /// - It stands for *gap-free prefixes*: `contains(Dot(r, n))` implies `contains(Dot(r, m))` for all `1 <= m <= n`. It
 ///   cannot say "2 but not 1"; whoever receives events out of order holds them back.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(transparent)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct VersionVector(Rows);
 
 impl VersionVector {
@@ -118,9 +114,7 @@ impl VersionVector {
 
     /// How many events are here and not in `other`. **O(n)**; wide, so that it cannot overflow.
     pub fn ahead_of(&self, other: &Self) -> u128 {
-        self.difference(other)
-            .map(|(_, range)| u128::from(range.end() - range.start()) + 1)
-            .sum()
+        self.difference(other).map(|(_, range)| u128::from(range.end() - range.start()) + 1).sum()
     }
 
     /// Both sides' counters for every replica of either, in ascending order of the ids.
@@ -225,9 +219,8 @@ mod tests {
 
     #[test]
     fn every_small_pair_agrees_with_sets_of_events() {
-        let all: Vec<VersionVector> = (0..16)
-            .map(|n| [(IDS[0], n % 4), (IDS[1], n / 4)].into_iter().collect())
-            .collect();
+        let all: Vec<VersionVector> =
+            (0..16).map(|n| [(IDS[0], n % 4), (IDS[1], n / 4)].into_iter().collect()).collect();
         for a in &all {
             for b in &all {
                 let (left, right) = (events(a), events(b));
@@ -239,10 +232,8 @@ mod tests {
                 };
                 assert_eq!(a.compare(b), expected);
                 assert_eq!(a.ahead_of(b), left.difference(&right).count() as u128);
-                let ahead: BTreeSet<Dot> = a
-                    .difference(b)
-                    .flat_map(|(id, range)| range.map(move |n| Dot::new(id, n)))
-                    .collect();
+                let ahead: BTreeSet<Dot> =
+                    a.difference(b).flat_map(|(id, range)| range.map(move |n| Dot::new(id, n))).collect();
                 assert_eq!(ahead, left.difference(&right).copied().collect());
                 assert_eq!(a.covers(b).is_ok(), right.is_subset(&left));
                 let mut joined = a.clone();
@@ -256,17 +247,10 @@ mod tests {
     fn a_second_writer_is_found_out() {
         let mut original = Replica::new(IDS[0], VersionVector::new());
         let mut fork = Replica::new(IDS[0], original.clone());
-        fork.update(|seen, tick| seen.increment(tick)).unwrap();
+        fork.update(VersionVector::increment).unwrap();
         original.merge(&fork);
-        let refused = original.update(|seen, tick| seen.increment(tick));
-        assert_eq!(
-            refused,
-            Err(UpdateError::Stale {
-                replica: IDS[0],
-                issued: 0,
-                last: 1
-            })
-        );
+        let refused = original.update(VersionVector::increment);
+        assert_eq!(refused, Err(UpdateError::Stale { replica: IDS[0], issued: 0, last: 1 }));
         assert_eq!(original.state(), fork.state());
     }
 }
