@@ -1,4 +1,4 @@
-use crate::Kind;
+use crate::{Kind, codec::decode_whole};
 use crdt_core::{Dotted, Merge};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::Any, collections::BTreeMap, fmt};
@@ -30,8 +30,10 @@ pub struct Registry {
 #[derive(Clone, Copy, Debug)]
 struct Codec {
     bottom: fn() -> Box<dyn Erased>,
-    decode: fn(&[u8]) -> Result<Box<dyn Erased>, postcard::Error>,
+    decode: Decode,
 }
+
+type Decode = fn(&[u8]) -> Result<Box<dyn Erased>, postcard::Error>;
 
 impl Registry {
     /// No types of the user's own.
@@ -48,8 +50,10 @@ impl Registry {
         let name = T::TYPE;
         assert!((1..=64).contains(&name.len()), "the type name {name:?} must have 1 to 64 bytes");
         assert!(matches!(Kind::from(name), Kind::Custom(_)), "{name:?} is the name of a built-in type");
-        let codec =
-            Codec { bottom: || Box::new(T::default()), decode: |bytes| Ok(Box::new(decode_whole::<T>(bytes)?)) };
+        let codec = Codec {
+            bottom: || Box::new(T::default()),
+            decode: |bytes| Ok(Box::new(decode_whole::<T>(bytes)?)),
+        };
         assert!(self.types.insert(name, codec).is_none(), "the type name {name:?} is registered twice");
         self
     }
@@ -58,20 +62,16 @@ impl Registry {
         self.types.get(name).map(|codec| (codec.bottom)())
     }
 
-    pub(crate) fn decode(&self, name: &str, bytes: &[u8]) -> Option<Result<Box<dyn Erased>, postcard::Error>> {
+    pub(crate) fn decode(
+        &self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Option<Result<Box<dyn Erased>, postcard::Error>> {
         self.types.get(name).map(|codec| (codec.decode)(bytes))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.types.keys().copied()
-    }
-}
-
-/// Decodes all of `bytes`; what is left over is an error.
-pub(crate) fn decode_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
-    match postcard::take_from_bytes(bytes)? {
-        (value, []) => Ok(value),
-        _ => Err(postcard::Error::DeserializeBadEncoding),
     }
 }
 
@@ -90,7 +90,7 @@ impl<T: Custom> Erased for T {
     }
 
     fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("writing to memory cannot fail; a Serialize that errs is a broken type")
+        codec::encode(self)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,8 +1,9 @@
 use crate::{
-    BadPiece, Custom, Key, Kind, MAX_BLOB, MAX_IDEMPOTENCY_KEY, MAX_NAME, Op, Receipt, RecoverError,
+    BadPiece, Blob, Custom, Key, Kind, MAX_BLOB, MAX_IDEMPOTENCY_KEY, MAX_NAME, Op, Receipt, RecoverError,
     Recovery, SessionId, WriteError,
     idempotency::{Known, Replies, request_hash},
     keyspace::Keyspace,
+    message::MAX_PART,
     peer::{Peer, Session, Timeline},
     persist,
     value::Value,
@@ -11,7 +12,7 @@ use crdt_core::{Dot, Dotted, ReplicaId, Tick, UpdateError, Writer};
 use lww_register::HybridTime;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
 };
 use version_vector::VersionVector;
@@ -44,6 +45,12 @@ pub struct Config {
     pub relay_delay: u64,
     /// How often a connection carries a sign of life, in ms (default 1,000).
     pub heartbeat: u64,
+    /// How many bytes of a delta one message carries at most (default and limit: 64 less than
+    /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)).
+    pub part: usize,
+    /// How long an unanswered delta is waited for before it is sent again, in ms (default 10,000). Matters where messages
+    /// can be lost without the connection breaking.
+    pub resend: u64,
     /// The most bytes of an unfinished delta that are held for one peer (default 1 GiB). A larger delta is refused.
     pub max_staged: usize,
     /// How long the reply of a write with an idempotency key is kept, in ms (default 24 h).
@@ -60,6 +67,8 @@ impl Default for Config {
         Config {
             relay_delay: 150,
             heartbeat: 1_000,
+            part: MAX_PART,
+            resend: 10_000,
             max_staged: 1 << 30,
             idempotency_ttl: 24 * 60 * 60 * 1_000,
             idempotency_max: 1_000_000,
@@ -136,10 +145,14 @@ impl fmt::Display for HandleError {
         match self {
             HandleError::NoSession => f.write_str("there is no such connection"),
             HandleError::OutOfOrder => f.write_str("the parts of its delta are out of order"),
-            HandleError::TooLarge { limit } => write!(f, "its delta is larger than the limit of {limit} bytes"),
+            HandleError::TooLarge { limit } => {
+                write!(f, "its delta is larger than the limit of {limit} bytes")
+            }
             HandleError::Encoding(why) => write!(f, "its delta does not decode: {why}"),
             HandleError::BadPiece { key, why } => write!(f, "its state of {key} is refused: {why}"),
-            HandleError::LostUpdates => f.write_str("it has updates of this leader that this leader does not have"),
+            HandleError::LostUpdates => {
+                f.write_str("it has updates of this leader that this leader does not have")
+            }
         }
     }
 }
@@ -177,10 +190,13 @@ impl Engine {
     pub fn recover(config: Config, identity: Identity, recovery: Recovery) -> Result<Self, RecoverError> {
         let recovered = recovery.finish()?;
         let fresh = recovered.identity.is_none();
-        let found = recovered.identity.unwrap_or_else(|| identity.clone());
-        if (&found.cluster, &found.name) != (&identity.cluster, &identity.name) {
-            return Err(RecoverError::OtherLeader { found });
-        }
+        let found = match recovered.identity {
+            Some(found) if (&found.cluster, &found.name) != (&identity.cluster, &identity.name) => {
+                return Err(RecoverError::OtherLeader { found });
+            }
+            Some(found) => found,
+            None => identity,
+        };
         let durable = recovered.space.version().clone();
         Ok(Engine {
             config,
@@ -270,13 +286,14 @@ impl Engine {
         if self.space.deaths() <= bound {
             return;
         }
-        // First what every peer has seen; if that is not enough, whatever is remembered.
-        let everywhere = self.peers.values().fold(self.space.version().clone(), |common, peer| {
+        // What is not stored yet must be stored with its removals. Of the rest, first what every peer has seen; if that
+        // is not enough, whatever is remembered.
+        let everywhere = self.peers.values().fold(self.durable.clone(), |common, peer| {
             common.zip(&peer.known).map(|(id, ours, theirs)| (id, ours.min(theirs))).collect()
         });
         self.space.forget_deaths(&everywhere);
         if self.space.deaths() > bound / 2 {
-            self.space.forget_deaths(&self.space.version().clone());
+            self.space.forget_deaths(&self.durable);
         }
     }
 
@@ -308,7 +325,12 @@ impl Engine {
             return Err(WriteError::KeysExhausted { limit: self.config.idempotency_max });
         }
         let receipt = self.perform(name, op, now)?;
-        self.replies.keep(key, request, now.wall.saturating_add(self.config.idempotency_ttl), receipt.clone());
+        self.replies.keep(
+            key,
+            request,
+            now.wall.saturating_add(self.config.idempotency_ttl),
+            receipt.clone(),
+        );
         Ok(receipt)
     }
 
@@ -316,55 +338,47 @@ impl Engine {
         let key = self.usable(op.kind(), name)?;
         let before = self.writer.last();
         let (writer, mut stamp) = (&mut self.writer, None);
-        self.space.update::<WriteError>(&key, |value, mut watch| {
-            match (value, op) {
-                (_, Op::Grow(0) | Op::Increment(0) | Op::Decrement(0)) => Ok(None),
-                (Value::GCounter(counter), Op::Grow(by)) => {
-                    Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
-                }
-                (Value::PnCounter(counter), Op::Increment(by)) => {
-                    Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
-                }
-                (Value::PnCounter(counter), Op::Decrement(by)) => {
-                    Ok(within(writer, counter, |counter, tick| counter.decrement(tick, *by))?)
-                }
-                (Value::Register(register), Op::Assign(bytes)) => {
-                    let set = register.set(writer.tick(), HybridTime::from_millis(now.wall), bytes.clone())?;
-                    stamp = Some(set);
-                    Ok(Some(Dot::new(set.replica, set.counter)))
-                }
-                (Value::Set(set), Op::Add(elements)) => {
-                    let mut last = None;
-                    let Ok(count) = u64::try_from(elements.len()) else { return Err(UpdateError::Overflow.into()) };
-                    let end = writer.tick().take_many(count)?;
-                    for (element, counter) in elements.iter().zip(end.counter - count + 1..) {
-                        let dot = Dot::new(end.replica, counter);
-                        set.add(dot, element.clone(), &mut watch);
-                        last = Some(dot);
-                    }
-                    Ok(last)
-                }
-                (Value::Set(set), Op::Remove(elements)) => {
-                    let present: Vec<_> = elements.iter().filter(|element| set.contains(element.as_slice())).collect();
-                    if present.is_empty() {
-                        return Ok(None);
-                    }
-                    let dot = writer.tick().take()?;
-                    for element in present {
-                        set.remove(dot, element.as_slice(), &mut watch);
-                    }
-                    Ok(Some(dot))
-                }
-                (Value::Set(set), Op::Clear) => {
-                    if set.is_empty() {
-                        return Ok(None);
-                    }
-                    let dot = writer.tick().take()?;
-                    set.clear(dot, &mut watch);
-                    Ok(Some(dot))
-                }
-                _ => unreachable!("the key has the kind of the write"),
+        self.space.update::<WriteError>(&key, |value, mut watch| match (value, op) {
+            (_, Op::Grow(0) | Op::Increment(0) | Op::Decrement(0)) => Ok(None),
+            (Value::GCounter(counter), Op::Grow(by)) => {
+                Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
             }
+            (Value::PnCounter(counter), Op::Increment(by)) => {
+                Ok(within(writer, counter, |counter, tick| counter.increment(tick, *by))?)
+            }
+            (Value::PnCounter(counter), Op::Decrement(by)) => {
+                Ok(within(writer, counter, |counter, tick| counter.decrement(tick, *by))?)
+            }
+            (Value::Register(register), Op::Assign(bytes)) => {
+                let set = register.set(writer.tick(), HybridTime::from_millis(now.wall), bytes.clone())?;
+                stamp = Some(set);
+                Ok(Some(Dot::new(set.replica, set.counter)))
+            }
+            (Value::Set(set), Op::Add(elements)) => {
+                let Some(dots) = take_for(writer, elements.len())? else { return Ok(None) };
+                for (element, dot) in elements.iter().zip(dots) {
+                    set.add(dot, element.clone(), &mut watch);
+                }
+                Ok(Some(Dot::new(writer.id(), writer.last())))
+            }
+            (Value::Set(set), Op::Remove(elements)) => {
+                let present: BTreeSet<&Blob> =
+                    elements.iter().filter(|element| set.contains(element.as_slice())).collect();
+                let Some(dots) = take_for(writer, present.len())? else { return Ok(None) };
+                for (element, dot) in present.into_iter().zip(dots) {
+                    set.remove(dot, element.as_slice(), &mut watch);
+                }
+                Ok(Some(Dot::new(writer.id(), writer.last())))
+            }
+            (Value::Set(set), Op::Clear) => {
+                if set.is_empty() {
+                    return Ok(None);
+                }
+                let dot = writer.tick().take()?;
+                set.clear(dot, &mut watch);
+                Ok(Some(dot))
+            }
+            _ => unreachable!("the key has the kind of the write"),
         })?;
         self.forget_deaths();
         Ok(self.receipt(before, stamp))
@@ -375,6 +389,10 @@ impl Engine {
     /// # Errors
     ///
     /// [`WriteError`], or what `update` returns, which then must not have changed the value.
+    ///
+    /// # Panics
+    ///
+    /// If another type is registered under the name of `T`.
     pub fn update<T: Custom, E: From<WriteError> + From<UpdateError>>(
         &mut self,
         name: &str,
@@ -433,6 +451,19 @@ fn within<S: Dotted, E: From<UpdateError>>(
         return Err(error);
     }
     Ok(Some(dot))
+}
+
+/// The dots of `count` consecutive events; `None` for no events.
+fn take_for(
+    writer: &mut Writer,
+    count: usize,
+) -> Result<Option<impl Iterator<Item = Dot> + use<>>, UpdateError> {
+    if count == 0 {
+        return Ok(None);
+    }
+    let before = writer.last();
+    let end = writer.tick().take_many(u64::try_from(count).map_err(|_| UpdateError::Overflow)?)?;
+    Ok(Some((before + 1..=end.counter).map(move |counter| Dot::new(end.replica, counter))))
 }
 
 fn size(what: &'static str, bytes: usize, limit: usize) -> Result<(), WriteError> {

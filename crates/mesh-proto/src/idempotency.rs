@@ -1,6 +1,9 @@
 //! Writes that may be repeated: each reply is kept under the key its client chose, in the same commit as the write.
 
-use crate::{Commit, Op, Receipt};
+use crate::{
+    Commit, Op, Receipt,
+    codec::{decode_whole, encode},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use twox_hash::XxHash3_64;
@@ -71,7 +74,7 @@ impl Replies {
             let row = [prefix, key.as_bytes()].concat();
             match self.kept.get(&key) {
                 Some(kept) => {
-                    commit.puts.push((row, postcard::to_allocvec(kept).expect("writing to memory cannot fail")));
+                    commit.puts.push((row, encode(kept)));
                 }
                 None => commit.deletes.push(row),
             }
@@ -80,7 +83,7 @@ impl Replies {
 
     pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let key = std::str::from_utf8(key).map_err(|error| error.to_string())?;
-        let kept = crate::custom::decode_whole(value).map_err(|error| error.to_string())?;
+        let kept = decode_whole(value).map_err(|error| error.to_string())?;
         self.insert(key.to_owned(), kept);
         Ok(())
     }
@@ -88,5 +91,5 @@ impl Replies {
 
 /// What makes two requests under one idempotency key the same.
 pub(crate) fn request_hash(name: &str, op: &Op) -> u64 {
-    XxHash3_64::oneshot(&postcard::to_allocvec(&(name, op)).expect("writing to memory cannot fail"))
+    XxHash3_64::oneshot(&encode(&(name, op)))
 }

@@ -132,7 +132,10 @@ impl Keyspace {
         }
         let built_in = [Kind::GCounter, Kind::PnCounter, Kind::Register, Kind::Set];
         let custom = self.registry.names().map(Kind::from);
-        built_in.into_iter().chain(custom).find(|kind| self.ids.contains_key(&Key::new(kind.clone(), key.name.clone())))
+        built_in
+            .into_iter()
+            .chain(custom)
+            .find(|kind| self.ids.contains_key(&Key::new(kind.clone(), key.name.clone())))
     }
 
     /// Whether values of this type can be held here.
@@ -152,7 +155,7 @@ impl Keyspace {
         let entry = self.entries.get_mut(&id).expect("the id was just looked up");
         let (before, deaths) = (entry.hash, deaths_of(&entry.value));
         let (seed, mut hash) = (entry.seed, entry.hash);
-        let done = update(&mut entry.value, &mut |change| hash_change(&mut hash, seed, change));
+        let done = update(&mut entry.value, &mut |change| hash_change(&mut hash, seed, &change));
         if !matches!(done, Ok(Some(_))) {
             if fresh {
                 self.forget_key(id);
@@ -254,16 +257,24 @@ impl Keyspace {
         let mut pieces: Vec<KeyPiece> = self.changed_since(&since).into_iter().map(piece).collect();
         if survivors {
             let sent: BTreeSet<Key> = pieces.iter().map(|piece| piece.key.clone()).collect();
-            let others = self.entries.values().filter(|entry| entry.key.kind == Kind::Set && !sent.contains(&entry.key));
+            let others = self
+                .entries
+                .values()
+                .filter(|entry| entry.key.kind == Kind::Set && !sent.contains(&entry.key));
             pieces.extend(others.map(piece));
         }
-        SpaceDelta { since, until: self.version.clone(), floor: survivors.then(|| self.floor.clone()), pieces }
+        SpaceDelta {
+            since,
+            until: self.version.clone(),
+            floor: survivors.then(|| self.floor.clone()),
+            pieces,
+        }
     }
 
     /// Decodes and checks every piece of a delta without changing anything.
     pub(crate) fn decode(&self, delta: SpaceDelta, me: ReplicaId) -> Result<Decoded, (Key, BadPiece)> {
-        let SpaceDelta { since, until, floor, pieces } = delta;
-        let at = Interval { seen: &self.version, since: &since, until: &until };
+        let SpaceDelta { until, floor, pieces, .. } = delta;
+        let at = Interval { seen: &self.version, until: &until };
         let mut decoded = Vec::with_capacity(pieces.len());
         for KeyPiece { key, newest, bytes } in pieces {
             let checked = || {
@@ -282,16 +293,16 @@ impl Keyspace {
                 Err(why) => return Err((key, why)),
             }
         }
-        Ok(Decoded { since, until, floor, pieces: decoded })
+        Ok(Decoded { until, floor, pieces: decoded })
     }
 
     /// Joins a decoded delta in one step; returns whether anything was new.
     ///
     /// The caller has checked that this keyspace covers `delta.since`.
     pub(crate) fn apply(&mut self, delta: Decoded) -> bool {
-        let Decoded { since, until, floor, pieces } = delta;
+        let Decoded { until, floor, pieces } = delta;
         let seen = self.version.clone();
-        let at = Interval { seen: &seen, since: &since, until: &until };
+        let at = Interval { seen: &seen, until: &until };
         let whole = floor.is_some();
         let mut mentioned = BTreeSet::new();
         for (key, newest, piece) in pieces {
@@ -302,7 +313,8 @@ impl Keyspace {
             self.join(id, piece, &newest, &at, whole);
         }
         if let Some(floor) = floor {
-            let sets = self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
+            let sets =
+                self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
             for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {
                 self.join(id, Piece::no_survivors(), &VersionVector::new(), &at, true);
             }
@@ -331,12 +343,17 @@ impl Keyspace {
     }
 
     /// Joins a stored piece while recovering; pieces of a key come in the order in which they were stored.
-    pub(crate) fn restore(&mut self, piece: KeyPiece, bytes_stored: usize, base: bool) -> Result<(), BadPiece> {
+    pub(crate) fn restore(
+        &mut self,
+        piece: KeyPiece,
+        bytes_stored: usize,
+        base: bool,
+    ) -> Result<(), BadPiece> {
         let KeyPiece { key, newest, bytes } = piece;
         let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
         let id = self.entry_id(&key)?;
         let nothing = VersionVector::new();
-        self.join(id, piece, &newest, &Interval { seen: &nothing, since: &nothing, until: &nothing }, false);
+        self.join(id, piece, &newest, &Interval { seen: &nothing, until: &nothing }, false);
         let stored = &mut self.entries.get_mut(&id).expect("just joined").stored;
         if base {
             stored.base_bytes = bytes_stored;
@@ -350,7 +367,8 @@ impl Keyspace {
 
     /// Checks that no value has a dot beyond `version`.
     pub(crate) fn check_covered(&self, version: &VersionVector) -> Result<(), (Key, Gap)> {
-        let uncovered = |entry: &Entry| version.covers(&entry.newest).err().map(|gap| (entry.key.clone(), gap));
+        let uncovered =
+            |entry: &Entry| version.covers(&entry.newest).err().map(|gap| (entry.key.clone(), gap));
         self.entries.values().find_map(uncovered).map_or(Ok(()), Err)
     }
 
@@ -383,8 +401,8 @@ impl Keyspace {
     }
 
     /// What changed since the last commit: keys to store (and whether whole), and keys to delete.
-    pub(crate) fn take_dirty(&mut self) -> (Vec<(KeyId, bool)>, Vec<(Key, Stored)>) {
-        (std::mem::take(&mut self.dirty).into_iter().collect(), std::mem::take(&mut self.gone))
+    pub(crate) fn take_dirty(&mut self) -> (BTreeMap<KeyId, bool>, Vec<(Key, Stored)>) {
+        (std::mem::take(&mut self.dirty), std::mem::take(&mut self.gone))
     }
 
     pub(crate) fn entry(&self, id: KeyId) -> &Entry {
@@ -399,7 +417,6 @@ impl Keyspace {
 /// A delta whose every piece is known to be good.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    since: VersionVector,
     until: VersionVector,
     floor: Option<VersionVector>,
     pieces: Vec<(Key, VersionVector, Piece)>,

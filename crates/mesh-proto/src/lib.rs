@@ -55,6 +55,7 @@
 //! assert_eq!(leaders[0].fingerprint(), leaders[1].fingerprint());
 //! ```
 
+mod codec;
 mod custom;
 mod engine;
 mod idempotency;

@@ -1,6 +1,6 @@
 //! What leaders say to each other.
 
-use crate::custom::decode_whole;
+use crate::codec::{decode_whole, encode};
 use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -14,6 +14,9 @@ pub const MAGIC: [u8; 4] = *b"mesh";
 
 /// The greatest encoded message. Deltas that are larger travel in parts.
 pub const MAX_MESSAGE: usize = 1 << 20;
+
+/// The bytes of a delta in one message; the rest of [`MAX_MESSAGE`] is for what surrounds them.
+pub(crate) const MAX_PART: usize = MAX_MESSAGE - 64;
 
 /// How each side opens a connection: who it is, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +72,10 @@ impl fmt::Display for HelloError {
         match self {
             HelloError::NotALeader => f.write_str("what it sends is not a leader's greeting"),
             HelloError::Version { theirs } => {
-                write!(f, "it speaks wire version {theirs}, this leader speaks {WIRE_VERSION}: upgrade the older one")
+                write!(
+                    f,
+                    "it speaks wire version {theirs}, this leader speaks {WIRE_VERSION}: upgrade the older one"
+                )
             }
             HelloError::Cluster { ours, theirs } => {
                 write!(f, "it belongs to cluster {theirs:?}, this leader to {ours:?}")
@@ -91,7 +97,7 @@ impl std::error::Error for HelloError {}
 impl Hello {
     /// The bytes to open a connection with.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("writing to memory cannot fail")
+        encode(self)
     }
 
     /// Reads the other side's greeting.
@@ -144,7 +150,7 @@ pub enum Message {
 impl Message {
     /// The bytes of this message, at most [`MAX_MESSAGE`].
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("writing to memory cannot fail")
+        encode(self)
     }
 
     /// Reads one message; never panics, and allocates no more than the bytes justify.

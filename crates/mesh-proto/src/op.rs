@@ -21,7 +21,7 @@ pub enum Op {
     Assign(Blob),
     /// Adds elements to a set: one event each, in this order.
     Add(Vec<Blob>),
-    /// Removes what is seen of these elements from a set: one event for all, none if none is there.
+    /// Removes what is seen of these elements from a set: one event for each that is there, in ascending order.
     Remove(Vec<Blob>),
     /// Removes what is seen of all elements: one event, none if the set is empty.
     Clear,

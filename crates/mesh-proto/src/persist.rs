@@ -6,7 +6,7 @@
 
 use crate::{
     BadPiece, Commit, Identity, Key, Registry,
-    custom::decode_whole,
+    codec::{decode_whole, encode},
     idempotency::Replies,
     keyspace::{KeyPiece, Keyspace, Stored},
 };
@@ -133,10 +133,6 @@ fn put(commit: &mut Commit, key: Vec<u8>, value: &impl Serialize) {
     commit.puts.push((key, encode(value)));
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("writing to memory cannot fail")
-}
-
 /// `p`, the type and the name with their lengths in front, and the sequence number, so that a scan yields the rows of
 /// one key together and in order.
 fn row_key(key: &Key, sequence: u64) -> Vec<u8> {
@@ -192,7 +188,8 @@ impl Recovery {
                 self.identity = Some(row.identity);
             }
             HISTORY => {
-                let row: HistoryRow = decode_whole(value).map_err(|why| corrupt("the version vector", why))?;
+                let row: HistoryRow =
+                    decode_whole(value).map_err(|why| corrupt("the version vector", why))?;
                 row.version.covers(&row.floor).map_err(|gap| corrupt("the version vector", gap))?;
                 self.history = Some(row);
             }
@@ -210,7 +207,9 @@ impl Recovery {
                     why => corrupt(format!("key {key_of}"), why),
                 })?;
             }
-            [b'r', key @ ..] => self.replies.restore(key, value).map_err(|why| corrupt("an idempotency key", why))?,
+            [b'r', key @ ..] => {
+                self.replies.restore(key, value).map_err(|why| corrupt("an idempotency key", why))?;
+            }
             other => return Err(corrupt(format!("row {other:02x?}"), "no such row is known")),
         }
         Ok(())

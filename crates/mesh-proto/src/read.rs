@@ -118,8 +118,11 @@ impl Engine {
     ///
     /// A set that was emptied long ago may be missing here, if nothing of it is remembered.
     pub fn changes_since(&self, since: &VersionVector, prefix: &str) -> Vec<ChangedKey> {
-        let changed = self.space.changed_since(since).into_iter().filter(|entry| entry.key.name.starts_with(prefix));
-        changed.filter_map(|entry| Some(ChangedKey { key: entry.key.clone(), value: snapshot(entry)? })).collect()
+        let changed =
+            self.space.changed_since(since).into_iter().filter(|entry| entry.key.name.starts_with(prefix));
+        changed
+            .filter_map(|entry| Some(ChangedKey { key: entry.key.clone(), value: snapshot(entry)? }))
+            .collect()
     }
 
     fn value(&self, kind: Kind, name: &str) -> Option<&Value> {

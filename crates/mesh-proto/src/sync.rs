@@ -1,10 +1,10 @@
 //! The conversation with peers: who has what, and what to send them.
 
 use crate::{
-    Engine, Event, HandleError, Hello, HelloError, MAGIC, MAX_MESSAGE, Message, Now, PeerStatus, SessionId,
-    WIRE_VERSION,
-    custom::decode_whole,
+    Engine, Event, HandleError, Hello, HelloError, MAGIC, Message, Now, PeerStatus, SessionId, WIRE_VERSION,
+    codec::{decode_whole, encode},
     keyspace::SpaceDelta,
+    message::MAX_PART,
     peer::{Peer, Sending, Session, Staged},
 };
 use crdt_core::{Merge, ReplicaId};
@@ -13,12 +13,6 @@ use version_vector::VersionVector;
 
 /// How many replicas a vector from outside may name: more than any mesh has, little enough to hold.
 const MAX_REPLICAS: usize = 1 << 14;
-
-/// The bytes of a delta in one message; the rest of [`MAX_MESSAGE`] is for what surrounds them.
-const PART: usize = MAX_MESSAGE - 64;
-
-/// How long an unanswered delta is waited for, in ms, before it is sent again.
-const RESEND: u64 = 10_000;
 
 impl Engine {
     /// How this leader opens a connection.
@@ -151,7 +145,8 @@ impl Engine {
             session.staged = Some(Staged { delta, bytes: Vec::new() });
         }
         let staged = session.staged.as_mut().filter(|staged| staged.delta == delta);
-        let staged = staged.filter(|staged| staged.bytes.len() as u64 == offset).ok_or(HandleError::OutOfOrder)?;
+        let staged =
+            staged.filter(|staged| staged.bytes.len() as u64 == offset).ok_or(HandleError::OutOfOrder)?;
         if staged.bytes.len() + bytes.len() > limit {
             session.staged = None;
             return Err(HandleError::TooLarge { limit });
@@ -163,7 +158,8 @@ impl Engine {
     fn merge_delta(&mut self, session: SessionId, id: ReplicaId, bytes: &[u8]) -> Result<(), HandleError> {
         let delta: SpaceDelta = decode_whole(bytes).map_err(|why| HandleError::Encoding(why.to_string()))?;
         self.check_vector(&delta.until)?;
-        if delta.until.covers(&delta.since).is_err() || delta.floor.as_ref().is_some_and(|f| delta.until.covers(f).is_err())
+        if delta.until.covers(&delta.since).is_err()
+            || delta.floor.as_ref().is_some_and(|f| delta.until.covers(f).is_err())
         {
             return Err(HandleError::Encoding("it ends before it begins".into()));
         }
@@ -273,19 +269,25 @@ impl Engine {
             *next_delta += 1;
             let delta = space.cut(known);
             let until = delta.until.clone();
-            let bytes = postcard::to_allocvec(&delta).expect("writing to memory cannot fail");
-            session.sending =
-                Some(Sending { delta: *next_delta, bytes, offset: 0, until, resend_at: now.mono + RESEND });
+            let bytes = encode(&delta);
+            session.sending = Some(Sending {
+                delta: *next_delta,
+                bytes,
+                offset: 0,
+                until,
+                resend_at: now.mono + config.resend,
+            });
         }
         let sending = session.sending.as_mut()?;
         let rest = &sending.bytes[sending.offset..];
         if rest.is_empty() {
             return None;
         }
-        let (bytes, last) = (rest[..rest.len().min(PART)].to_vec(), rest.len() <= PART);
+        let part = config.part.clamp(1, MAX_PART);
+        let (bytes, last) = (rest[..rest.len().min(part)].to_vec(), rest.len() <= part);
         let offset = sending.offset as u64;
         sending.offset += bytes.len();
-        sending.resend_at = now.mono + RESEND;
+        sending.resend_at = now.mono + config.resend;
         if last {
             // Only its length still matters.
             sending.bytes = Vec::new();
@@ -320,5 +322,5 @@ impl Engine {
 }
 
 fn digest(vector: &VersionVector) -> u64 {
-    XxHash3_64::oneshot(&postcard::to_allocvec(vector).expect("writing to memory cannot fail"))
+    XxHash3_64::oneshot(&encode(vector))
 }

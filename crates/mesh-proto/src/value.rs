@@ -2,7 +2,8 @@
 
 use crate::{
     Kind, Registry,
-    custom::{Erased, decode_whole},
+    codec::{decode_whole, encode},
+    custom::Erased,
 };
 use crdt_core::{Dot, Merge, ReplicaId, Rows};
 use g_counter::GCounter;
@@ -55,7 +56,9 @@ impl fmt::Display for BadPiece {
         match self {
             BadPiece::Encoding(why) => write!(f, "it does not decode: {why}"),
             BadPiece::UnknownType => f.write_str("no type of that name is registered here"),
-            BadPiece::OutsideInterval(dot) => write!(f, "its update {dot} lies outside what it claims to cover"),
+            BadPiece::OutsideInterval(dot) => {
+                write!(f, "its update {dot} lies outside what it claims to cover")
+            }
             BadPiece::Forged(id) => write!(f, "it has more updates of replica {id} than that replica made"),
         }
     }
@@ -67,7 +70,6 @@ impl std::error::Error for BadPiece {}
 pub(crate) struct Interval<'a> {
     /// The receiver's vector before.
     pub(crate) seen: &'a VersionVector,
-    pub(crate) since: &'a VersionVector,
     pub(crate) until: &'a VersionVector,
 }
 
@@ -86,24 +88,24 @@ impl Value {
     ///
     /// Of a counter the rows of the leaders that wrote since then, of a set a slice, of the others the whole.
     pub(crate) fn cut(&self, since: &VersionVector, newest: &VersionVector, survivors: bool) -> Vec<u8> {
-        let wrote = |rows: &Rows| -> Rows { rows.iter().filter(|(id, _)| newest.get(*id) > since.get(*id)).collect() };
-        let bytes = match self {
-            Value::GCounter(counter) => postcard::to_allocvec(&GCounter::from(wrote(counter.rows()))),
-            Value::PnCounter(counter) => {
-                postcard::to_allocvec(&(wrote(counter.increments()), wrote(counter.decrements())))
-            }
-            Value::Register(register) => postcard::to_allocvec(register),
-            Value::Set(kernel) => postcard::to_allocvec(&kernel.slice_since(since, survivors)),
-            Value::Custom(value) => Ok(value.encode()),
+        let wrote = |rows: &Rows| -> Rows {
+            rows.iter().filter(|(id, _)| newest.get(*id) > since.get(*id)).collect()
         };
-        bytes.expect("writing to memory cannot fail")
+        match self {
+            Value::GCounter(counter) => encode(&GCounter::from(wrote(counter.rows()))),
+            Value::PnCounter(counter) => encode(&(wrote(counter.increments()), wrote(counter.decrements()))),
+            Value::Register(register) => encode(register),
+            Value::Set(kernel) => encode(&kernel.slice_since(since, survivors)),
+            Value::Custom(value) => value.encode(),
+        }
     }
 
     /// Joins a piece; true exactly when the value changed. `hash` is kept equal to [`Value::hash`].
     pub(crate) fn apply(&mut self, piece: Piece, at: &Interval<'_>, seed: u64, hash: &mut u64) -> bool {
         let grew = match (&mut *self, piece) {
             (Value::Set(kernel), Piece::Set(slice)) => {
-                return kernel.apply(slice, at.seen, at.since, &mut |change| hash_change(hash, seed, change));
+                return kernel
+                    .apply(slice, at.seen, at.until, &mut |change| hash_change(hash, seed, &change));
             }
             (Value::GCounter(mine), Piece::GCounter(theirs)) => mine.merge_owned(theirs),
             (Value::PnCounter(mine), Piece::PnCounter(theirs)) => mine.merge_owned(theirs),
@@ -123,9 +125,11 @@ impl Value {
     pub(crate) fn hash(&self, seed: u64) -> u64 {
         match self {
             Value::GCounter(counter) => hash_rows(seed, 0, counter.rows()),
-            Value::PnCounter(counter) => {
-                hash_rows(seed, 1, counter.increments()).wrapping_add(hash_rows(seed, 2, counter.decrements()))
-            }
+            Value::PnCounter(counter) => hash_rows(seed, 1, counter.increments()).wrapping_add(hash_rows(
+                seed,
+                2,
+                counter.decrements(),
+            )),
             Value::Register(register) => match (register.stamp(), register.get()) {
                 (Some(stamp), Some(value)) => {
                     let dot = Dot::new(stamp.replica, stamp.counter);
@@ -153,7 +157,9 @@ impl Piece {
             }
             Kind::Register => Piece::Register(decode_whole(bytes).map_err(why)?),
             Kind::Set => Piece::Set(decode_whole(bytes).map_err(why)?),
-            Kind::Custom(name) => Piece::Custom(registry.decode(name, bytes).ok_or(BadPiece::UnknownType)?.map_err(why)?),
+            Kind::Custom(name) => {
+                Piece::Custom(registry.decode(name, bytes).ok_or(BadPiece::UnknownType)?.map_err(why)?)
+            }
         })
     }
 
@@ -163,14 +169,25 @@ impl Piece {
     }
 
     /// Checks a piece that came from outside against what it claims and against `mine`, the value of `me` here.
-    pub(crate) fn check(&self, at: &Interval<'_>, me: ReplicaId, mine: Option<&Value>) -> Result<(), BadPiece> {
-        let within = |dot: Dot| if at.until.contains(dot) { Ok(()) } else { Err(BadPiece::OutsideInterval(dot)) };
+    pub(crate) fn check(
+        &self,
+        at: &Interval<'_>,
+        me: ReplicaId,
+        mine: Option<&Value>,
+    ) -> Result<(), BadPiece> {
+        let within =
+            |dot: Dot| if at.until.contains(dot) { Ok(()) } else { Err(BadPiece::OutsideInterval(dot)) };
         match self {
             Piece::Set(slice) => {
                 slice.births().iter().try_for_each(|(dot, _)| within(*dot))?;
-                slice.deaths().iter().try_for_each(|(event, killed)| within(*event).and_then(|()| within(*killed)))
+                slice
+                    .deaths()
+                    .iter()
+                    .try_for_each(|(event, killed)| within(*event).and_then(|()| within(*killed)))
             }
-            Piece::Register(register) => register.stamp().map_or(Ok(()), |s| within(Dot::new(s.replica, s.counter))),
+            Piece::Register(register) => {
+                register.stamp().map_or(Ok(()), |s| within(Dot::new(s.replica, s.counter)))
+            }
             Piece::GCounter(counter) => {
                 let known = if let Some(Value::GCounter(mine)) = mine { mine.get(me) } else { 0 };
                 if counter.get(me) > known { Err(BadPiece::Forged(me)) } else { Ok(()) }
@@ -190,10 +207,14 @@ fn rows_of(counter: &PnCounter, id: ReplicaId) -> (u64, u64) {
 }
 
 /// Keeps a set's hash, the sum over its live dots, up to date.
-pub(crate) fn hash_change(hash: &mut u64, seed: u64, change: Change<'_, Blob>) {
-    *hash = match change {
-        Change::Born(dot, element) => hash.wrapping_add(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element)),
-        Change::Died(dot, element) => hash.wrapping_sub(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element)),
+pub(crate) fn hash_change(hash: &mut u64, seed: u64, change: &Change<'_, Blob>) {
+    *hash = match *change {
+        Change::Born(dot, element) => {
+            hash.wrapping_add(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element))
+        }
+        Change::Died(dot, element) => {
+            hash.wrapping_sub(XxHash3_64::oneshot_with_seed(hash_dot(seed, dot), element))
+        }
     };
 }
 
@@ -205,5 +226,6 @@ fn hash_dot(seed: u64, dot: Dot) -> u64 {
 }
 
 fn hash_rows(seed: u64, column: u64, rows: &Rows) -> u64 {
-    rows.iter().fold(0, |sum: u64, (id, value)| sum.wrapping_add(hash_dot(seed ^ column, Dot::new(id, value))))
+    rows.iter()
+        .fold(0, |sum: u64, (id, value)| sum.wrapping_add(hash_dot(seed ^ column, Dot::new(id, value))))
 }

@@ -1,0 +1,386 @@
+//! A mesh in memory: engines, their stores, connections that lose messages, and a naive model of what must be visible.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+use mesh_proto::{
+    Commit, Config, Dot, Engine, Event, Identity, Message, Now, Op, Receipt, Recovery, Registry, ReplicaId,
+    SessionId, VersionVector,
+};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub fn identity(n: u64) -> Identity {
+    Identity { cluster: "test".into(), name: format!("leader-{n}"), replica: ReplicaId::new(n) }
+}
+
+/// Rows as a store keeps them.
+#[derive(Clone, Default)]
+pub struct Disk(pub BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Disk {
+    pub fn commit(&mut self, commit: Commit) {
+        for key in commit.deletes {
+            self.0.remove(&key);
+        }
+        self.0.extend(commit.puts);
+    }
+
+    pub fn recovery(&self, registry: Registry) -> Recovery {
+        let mut recovery = Recovery::new(registry);
+        for (key, value) in &self.0 {
+            recovery.row(key, value);
+        }
+        recovery
+    }
+
+    pub fn open(&self, n: u64, config: &Config) -> Engine {
+        Engine::recover(config.clone(), identity(n), self.recovery(Registry::new()))
+            .expect("the store is sound")
+    }
+}
+
+/// One event as its reply described it.
+struct Fact {
+    name: String,
+    dot: Dot,
+    token: VersionVector,
+    what: What,
+}
+
+enum What {
+    Count(i128),
+    Assign(mesh_proto::Stamp, Vec<u8>),
+    Add(Vec<u8>),
+    Remove(BTreeSet<Vec<u8>>),
+    Clear,
+}
+
+/// What must be visible to whoever has a given vector, from the replies alone.
+#[derive(Default)]
+pub struct Model(Vec<Fact>);
+
+impl Model {
+    pub fn note(&mut self, name: &str, op: &Op, receipt: &Receipt) {
+        if receipt.events == 0 {
+            return;
+        }
+        let mut fact = |counter, what| {
+            let dot = Dot::new(receipt.replica, counter);
+            self.0.push(Fact { name: name.into(), dot, token: receipt.token.clone(), what });
+        };
+        match op {
+            Op::Grow(by) | Op::Increment(by) => fact(receipt.last, What::Count(i128::from(*by))),
+            Op::Decrement(by) => fact(receipt.last, What::Count(-i128::from(*by))),
+            Op::Assign(value) => fact(receipt.last, What::Assign(receipt.stamp.unwrap(), value.clone())),
+            Op::Add(elements) => {
+                assert_eq!(receipt.events, elements.len() as u64);
+                for (element, counter) in elements.iter().zip(receipt.last - receipt.events + 1..) {
+                    fact(counter, What::Add(element.clone()));
+                }
+            }
+            Op::Remove(elements) => fact(receipt.last, What::Remove(elements.iter().cloned().collect())),
+            Op::Clear => fact(receipt.last, What::Clear),
+        }
+    }
+
+    fn seen<'a>(&'a self, vector: &'a VersionVector, name: &'a str) -> impl Iterator<Item = &'a Fact> {
+        self.0.iter().filter(move |fact| fact.name == name && vector.contains(fact.dot))
+    }
+
+    pub fn sum(&self, vector: &VersionVector, name: &str) -> i128 {
+        self.seen(vector, name).map(|fact| if let What::Count(by) = fact.what { by } else { 0 }).sum()
+    }
+
+    pub fn register<'a>(&'a self, vector: &'a VersionVector, name: &'a str) -> Option<&'a [u8]> {
+        let writes = self.seen(vector, name).filter_map(|fact| match &fact.what {
+            What::Assign(stamp, value) => Some((stamp, value.as_slice())),
+            _ => None,
+        });
+        writes.max_by_key(|write| write.0).map(|write| write.1)
+    }
+
+    /// An add lives unless a remove, a clear or another add of its element has seen it.
+    pub fn members<'a>(&'a self, vector: &'a VersionVector, name: &'a str) -> BTreeSet<&'a [u8]> {
+        let facts: Vec<&Fact> = self.seen(vector, name).collect();
+        let mut members = BTreeSet::new();
+        for add in &facts {
+            let What::Add(element) = &add.what else { continue };
+            let ended = facts.iter().any(|other| {
+                let same = match &other.what {
+                    What::Add(e) => e == element,
+                    What::Remove(elements) => elements.contains(element),
+                    What::Clear => true,
+                    _ => false,
+                };
+                let (theirs, ours) = (other.dot, add.dot);
+                let later = if theirs.replica == ours.replica {
+                    theirs.counter > ours.counter
+                } else {
+                    other.token.contains(ours)
+                };
+                same && later
+            });
+            if !ended {
+                members.insert(element.as_slice());
+            }
+        }
+        members
+    }
+}
+
+/// One leader with its disk.
+pub struct Leader {
+    pub engine: Engine,
+    pub disk: Disk,
+    /// Replies that wait for the commit.
+    pending: Vec<(String, Op, Receipt)>,
+}
+
+pub struct Mesh {
+    pub rng: StdRng,
+    pub now: Now,
+    pub config: Config,
+    pub leaders: Vec<Leader>,
+    pub model: Model,
+    /// The links that exist, and those that are up.
+    pub links: Vec<(usize, usize)>,
+    pub up: BTreeMap<(usize, usize), SessionId>,
+    wires: BTreeMap<(usize, usize), VecDeque<Message>>,
+    next_session: u64,
+    /// Of 100 messages so many are lost.
+    pub loss: u32,
+    /// Whether messages were ever lost, repeated or reordered.
+    pub lossy: bool,
+    pub seen: BTreeMap<&'static str, u64>,
+}
+
+impl Mesh {
+    pub fn new(seed: u64, leaders: usize, links: Vec<(usize, usize)>, config: Config) -> Self {
+        let open = |n: usize| {
+            let disk = Disk::default();
+            Leader { engine: disk.open(n as u64 + 1, &config), disk, pending: Vec::new() }
+        };
+        Mesh {
+            rng: StdRng::seed_from_u64(seed),
+            now: Now { wall: 1_700_000_000_000, mono: 0 },
+            leaders: (0..leaders).map(open).collect(),
+            config,
+            model: Model::default(),
+            links,
+            up: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            next_session: 0,
+            loss: 0,
+            lossy: false,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// A leader's clock: each is off by up to some seconds, and steps.
+    fn clock(&mut self, n: usize) -> Now {
+        let skew = (n as u64 * 977) % 5_000 + self.rng.random_range(0..1_000);
+        Now { wall: self.now.wall + skew, mono: self.now.mono }
+    }
+
+    pub fn write(&mut self, n: usize, name: &str, op: Op) {
+        let now = self.clock(n);
+        let leader = &mut self.leaders[n];
+        let receipt = leader.engine.write(name, &op, None, now).expect("the write is valid");
+        leader.pending.push((name.into(), op, receipt));
+    }
+
+    pub fn random_write(&mut self, n: usize) {
+        let element = |rng: &mut StdRng| vec![b'a' + rng.random_range(0..6u8)];
+        let some = |rng: &mut StdRng| (0..rng.random_range(1..4)).map(|_| element(rng)).collect::<Vec<_>>();
+        let op = match self.rng.random_range(0..12) {
+            0 => Op::Grow(self.rng.random_range(0..9)),
+            1 => Op::Increment(self.rng.random_range(0..9)),
+            2 => Op::Decrement(self.rng.random_range(0..9)),
+            3 | 4 => Op::Assign(element(&mut self.rng)),
+            5..=7 => Op::Add(some(&mut self.rng)),
+            8..=10 => Op::Remove(some(&mut self.rng)),
+            _ => Op::Clear,
+        };
+        let name = format!("{}-{}", op.kind(), self.rng.random_range(0..3));
+        self.write(n, &name, op);
+    }
+
+    /// Makes what a leader did durable, and acknowledges it.
+    pub fn commit(&mut self, n: usize) {
+        let leader = &mut self.leaders[n];
+        if let Some(commit) = leader.engine.take_commit() {
+            leader.disk.commit(commit);
+            leader.engine.committed(self.now);
+        }
+        for (name, op, receipt) in leader.pending.drain(..) {
+            self.model.note(&name, &op, &receipt);
+        }
+        while let Some(event) = self.leaders[n].engine.poll_event() {
+            match event {
+                Event::Merged { .. } => self.count("merged"),
+                Event::Close(_) => self.count("close"),
+                other => panic!("{other:?} at leader {n}"),
+            }
+        }
+    }
+
+    /// Loses what was not committed.
+    pub fn crash(&mut self, n: usize) {
+        if !self.leaders[n].pending.is_empty() {
+            self.count("unacknowledged writes lost");
+        }
+        for peer in 0..self.leaders.len() {
+            self.disconnect(n, peer);
+        }
+        let leader = &mut self.leaders[n];
+        leader.pending.clear();
+        leader.engine = leader.disk.open(n as u64 + 1, &self.config);
+    }
+
+    pub fn connect(&mut self, a: usize, b: usize) {
+        if self.up.contains_key(&(a, b)) {
+            return;
+        }
+        self.commit(a);
+        self.commit(b);
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        let (to_b, to_a) = (self.leaders[a].engine.hello(), self.leaders[b].engine.hello());
+        self.leaders[a].engine.connect(session, to_a, self.now).unwrap();
+        self.leaders[b].engine.connect(session, to_b, self.now).unwrap();
+        for link in [(a, b), (b, a)] {
+            self.up.insert(link, session);
+            self.wires.insert(link, VecDeque::new());
+        }
+    }
+
+    pub fn disconnect(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(session) = self.up.remove(&(from, to)) {
+                self.leaders[from].engine.disconnect(session);
+                self.wires.remove(&(from, to));
+            }
+        }
+    }
+
+    /// Lets a leader say all it has to say; what it says may be lost, or said twice.
+    pub fn flush(&mut self, n: usize) {
+        self.commit(n);
+        let sessions: Vec<_> =
+            self.up.iter().filter(|(link, _)| link.0 == n).map(|(l, s)| (*l, *s)).collect();
+        for (link, session) in sessions {
+            while let Some(message) = self.leaders[n].engine.poll(session, self.now) {
+                // What travels are bytes.
+                let message = Message::decode(&message.encode()).expect("a message survives its encoding");
+                if self.rng.random_range(0..100) < self.loss {
+                    self.count("lost");
+                    continue;
+                }
+                let wire = self.wires.get_mut(&link).expect("the link is up");
+                if self.rng.random_range(0..100) < self.loss / 2 {
+                    wire.push_back(message.clone());
+                }
+                wire.push_back(message);
+            }
+        }
+    }
+
+    /// Delivers one message to `n`, or what is under way in another order if `loss` is on.
+    pub fn deliver(&mut self, n: usize) -> bool {
+        let links: Vec<_> =
+            self.wires.iter().filter(|(l, wire)| l.1 == n && !wire.is_empty()).map(|(l, _)| *l).collect();
+        if links.is_empty() {
+            return false;
+        }
+        let link = links[self.rng.random_range(0..links.len())];
+        let session = self.up[&link];
+        let reorder = self.loss > 0 && self.rng.random_range(0..4) == 0;
+        let wire = self.wires.get_mut(&link).expect("just listed");
+        let at = if reorder { self.rng.random_range(0..wire.len()) } else { 0 };
+        let message = wire.remove(at).expect("in range");
+        match self.leaders[n].engine.handle(session, message, self.now) {
+            Ok(()) => {}
+            Err(mesh_proto::HandleError::OutOfOrder) if self.lossy => self.count("out of order"),
+            Err(error) => panic!("leader {n} refuses a message of {}: {error}", link.0),
+        }
+        true
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        self.now.wall += ms;
+        self.now.mono += ms;
+    }
+
+    /// What a leader shows is exactly what the events in its vector make.
+    pub fn check(&mut self, n: usize) {
+        self.commit(n);
+        let (engine, model) = (&self.leaders[n].engine, &self.model);
+        let vector = engine.version();
+        for k in 0..3 {
+            let name = |kind: &str| format!("{kind}-{k}");
+            let set = name("or-set");
+            let members: BTreeSet<&[u8]> = engine.members(&set).into_iter().collect();
+            assert_eq!(members, model.members(vector, &set), "{set} at leader {n} with {vector:?}");
+            let counter = name("pn-counter");
+            assert_eq!(
+                engine.counter(&counter).unwrap_or(0),
+                model.sum(vector, &counter),
+                "{counter} at leader {n}"
+            );
+            let grown = name("g-counter");
+            let value = i128::try_from(engine.g_counter(&grown).unwrap_or(0)).unwrap();
+            assert_eq!(value, model.sum(vector, &grown), "{grown} at leader {n}");
+            let register = name("lww-register");
+            let value = engine.register(&register).map(|found| found.0);
+            assert_eq!(value, model.register(vector, &register), "{register} at leader {n}");
+        }
+    }
+
+    /// Heals everything and runs until nobody has anything to say; fails if that takes too long.
+    pub fn converge(&mut self) {
+        self.loss = 0;
+        for (a, b) in self.links.clone() {
+            self.connect(a, b);
+        }
+        for _ in 0..200 {
+            for _ in 0..20 {
+                self.pass(100);
+                (0..self.leaders.len()).for_each(|n| self.flush(n));
+                (0..self.leaders.len()).for_each(|n| while self.deliver(n) {});
+            }
+            let first = self.leaders[0].engine.version().clone();
+            let first_print = self.leaders[0].engine.fingerprint();
+            if self.leaders.iter().all(|leader| *leader.engine.version() == first) {
+                assert!(
+                    self.leaders.iter().all(|l| l.engine.fingerprint() == first_print),
+                    "fingerprints differ"
+                );
+                (0..self.leaders.len()).for_each(|n| self.check(n));
+                return;
+            }
+        }
+        let vectors: Vec<_> = self.leaders.iter().map(|leader| leader.engine.version()).collect();
+        panic!("no convergence: {vectors:?}");
+    }
+}
+
+pub fn all_to_all(n: usize) -> Vec<(usize, usize)> {
+    (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).collect()
+}
+
+pub fn ring(n: usize) -> Vec<(usize, usize)> {
+    (0..n).map(|a| (a, (a + 1) % n)).collect()
+}
+
+pub fn star(n: usize) -> Vec<(usize, usize)> {
+    (1..n).map(|a| (0, a)).collect()
+}
+
+pub fn random_bytes(rng: &mut StdRng, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
