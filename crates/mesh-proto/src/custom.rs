@@ -1,4 +1,7 @@
-use crate::{Kind, codec::decode_whole};
+use crate::{
+    Kind,
+    codec::{self, decode_whole},
+};
 use crdt_core::{Dotted, Merge};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::Any, collections::BTreeMap, fmt};
