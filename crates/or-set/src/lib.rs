@@ -1,1 +1,46 @@
-//! An add-wins observed-remove set without tombstones, with minimal deltas that carry removals.
+//! An add-wins observed-remove set: any replica adds and removes at any time, and all converge.
+//!
+//! No tombstones: what was removed leaves nothing behind but a bounded memory that makes deltas small. A delta is cut
+//! from the receiver's version vector alone, carries removals, and costs what changed, not what is there.
+//!
+//! ```
+//! use or_set::{Delta, Merge, OrSet, Replica, ReplicaId};
+//!
+//! let mut ann = Replica::new(ReplicaId::new(1), OrSet::new());
+//! let mut bob = Replica::new(ReplicaId::new(2), OrSet::new());
+//! ann.update(|tags, tick| tags.extend(tick, ["rust", "crdt", "draft"]))?;
+//! bob.merge(&ann);
+//!
+//! ann.update(|tags, tick| tags.remove(tick, "draft"))?;
+//! bob.update(|tags, tick| tags.add(tick, "replication"))?;
+//!
+//! let delta = ann.delta_since(bob.version()); // one removal, not three elements
+//! assert_eq!((delta.slice().births().len(), delta.slice().deaths().len()), (0, 1));
+//! bob.apply(&delta)?;
+//! assert_eq!(bob.iter().collect::<Vec<_>>(), [&"rust", &"crdt", &"replication"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`OrSet`] is the set, [`OrSetDelta`] what [`Delta::delta_since`] gives.
+//! - [`Kernel`] is its algorithm without a context of its own, for stores in which many sets share one numbering;
+//!   [`Slice`] is what its deltas are made of, and [`Change`] what it tells a watcher.
+//!
+//! With the feature `serde`, sets and deltas are serialised canonically: equal states give equal bytes. Deserialising
+//! checks every invariant, in linear time.
+#![no_std]
+
+extern crate alloc;
+
+mod index;
+mod kernel;
+mod row;
+mod set;
+mod slice;
+#[cfg(feature = "serde")]
+mod wire;
+
+pub use crdt_core::{Delta, Dot, Dotted, Gap, Merge, Replica, ReplicaId, Tick, UpdateError};
+pub use kernel::{Change, Kernel};
+pub use set::{OrSet, OrSetDelta};
+pub use slice::Slice;
+pub use version_vector::{Causality, VersionVector};
