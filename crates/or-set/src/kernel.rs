@@ -163,8 +163,14 @@ impl<E: Eq + Hash> Kernel<E> {
         // Only where some element has several dots must each ask whether it is the first of its own.
         let distinct = self.index.len() == self.len;
         self.live()
-            .filter(move |(dot, element)| distinct || self.dots(*element).first() == Some(dot))
+            .filter(move |(dot, element)| distinct || self.is_least(*dot, element))
             .map(|(_, element)| element)
+    }
+
+    fn is_least(&self, dot: Dot, element: &E) -> bool {
+        self.index
+            .equal(self.index.hash(element), &self.logs, element)
+            .all(|handle| dot <= self.logs.dot(handle))
     }
 
     /// Adds `element` by the event `dot`, which supersedes the element's live dots. **O(log n)** amortised.
