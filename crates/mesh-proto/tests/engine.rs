@@ -55,7 +55,31 @@ fn nothing_is_said_before_it_is_durable() {
     assert_eq!(a.poll(LINK, NOW), None, "it is on its way to the disk");
     assert_eq!(a.version(), &VersionVector::new());
     a.committed(NOW);
+    // There is news to tell, but a delta cut now would also carry what is not durable.
+    a.write("n", &Op::Increment(1), None, NOW).unwrap();
+    assert_eq!(a.poll(LINK, NOW), None);
+    settle(&mut a);
     assert!(a.poll(LINK, NOW).is_some());
+}
+
+/// A vector that advances over a gap claims updates that it does not have.
+#[test]
+fn a_delta_that_builds_on_what_is_not_there_changes_nothing_and_is_asked_for_again() {
+    let (mut a, mut b) = (fresh(1), fresh(2));
+    a.write("n", &Op::Increment(1), None, NOW).unwrap();
+    settle(&mut a);
+    let mistaken = Hello { vector: a.version().clone(), ..b.hello() };
+    a.write("n", &Op::Increment(1), None, NOW).unwrap();
+    a.write("m", &Op::Increment(1), None, NOW).unwrap();
+    settle(&mut a);
+    settle(&mut b);
+    a.connect(LINK, mistaken, NOW).unwrap();
+    b.connect(LINK, a.hello(), NOW).unwrap();
+    exchange(&mut a, &mut b).unwrap();
+    assert_eq!((b.version(), b.key_count()), (&VersionVector::new(), 0));
+    exchange(&mut b, &mut a).unwrap();
+    exchange(&mut a, &mut b).unwrap();
+    assert_eq!((b.counter("n"), b.counter("m")), (Some(2), Some(1)));
 }
 
 #[test]
