@@ -168,7 +168,7 @@ pub struct Engine {
     pub(crate) writer: Writer,
     pub(crate) lost_updates: bool,
     pub(crate) space: Keyspace,
-    replies: Replies,
+    pub(crate) replies: Replies,
     /// What the last commit made durable: all that others may hear of.
     pub(crate) durable: VersionVector,
     committing: bool,

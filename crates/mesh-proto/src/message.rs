@@ -60,6 +60,11 @@ pub enum HelloError {
         /// The name the other side goes by.
         name: String,
     },
+    /// So many peers are connected that no further one is taken.
+    TooManyPeers {
+        /// How many are taken.
+        limit: usize,
+    },
     /// The other side has updates under this leader's id that this leader does not have.
     LostUpdates {
         /// The id in question.
@@ -85,6 +90,7 @@ impl fmt::Display for HelloError {
                 "leader {name:?} writes under this leader's own id {replica}: either an address of this leader is among \
                  its peers, or it runs on a copy of its data folder; give the copy an empty folder"
             ),
+            HelloError::TooManyPeers { limit } => write!(f, "{limit} peers are connected already"),
             HelloError::LostUpdates { replica } => {
                 write!(f, "it has updates of this leader ({replica}) that this leader does not have any more")
             }

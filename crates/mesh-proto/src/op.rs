@@ -105,7 +105,7 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WriteError::OtherType { name, held, wanted } => {
-                write!(f, "key {name:?} is a {held} here, it cannot be used as a {wanted}; choose another name")
+                write!(f, "key {name:?} has the type {held} here, not {wanted}; choose another name")
             }
             WriteError::Size { what, bytes, limit } => {
                 write!(f, "the {what} has {bytes} bytes, it must have 1 to {limit}")

@@ -45,6 +45,11 @@ impl Engine {
         self.space.len()
     }
 
+    /// How many replies of idempotent writes are being kept.
+    pub fn kept_replies(&self) -> usize {
+        self.replies.len()
+    }
+
     /// The keys whose names begin with `prefix`, by type and name. **O(keys)**.
     pub fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
         self.space.keys().filter(move |key| key.name.starts_with(prefix))

@@ -11,6 +11,10 @@ use crdt_core::{Merge, ReplicaId};
 use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
 
+/// How many peers are remembered; beyond, the one that was not heard of for longest is forgotten, which costs nothing but
+/// its line in a report.
+const MAX_PEERS: usize = 1 << 10;
+
 /// How many replicas a vector from outside may name: more than any mesh has, little enough to hold.
 const MAX_REPLICAS: usize = 1 << 14;
 
@@ -45,6 +49,13 @@ impl Engine {
         }
         if self.has_lost_updates(&vector) {
             return Err(HelloError::LostUpdates { replica: self.identity.replica });
+        }
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&replica) {
+            let absent = self.peers.iter().filter(|(_, peer)| peer.session.is_none());
+            match absent.min_by_key(|(_, peer)| peer.heard).map(|(id, _)| *id) {
+                Some(longest) => drop(self.peers.remove(&longest)),
+                None => return Err(HelloError::TooManyPeers { limit: MAX_PEERS }),
+            }
         }
         let peer = self.peers.entry(replica).or_insert_with(|| Peer {
             name: String::new(),

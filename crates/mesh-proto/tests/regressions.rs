@@ -21,8 +21,8 @@ fn a_peer_that_is_down_costs_nothing() {
         mesh.converge();
         mesh.disconnect(0, 2);
         mesh.disconnect(1, 2);
-        for round in 0..rounds {
-            let element = vec![round as u8 % 10];
+        for element in (0..10u8).cycle().take(rounds) {
+            let element = vec![element];
             mesh.write(0, "or-set-0", Op::Add(vec![element.clone()]));
             mesh.write(0, "or-set-0", Op::Remove(vec![element]));
             mesh.write(0, "pn-counter-0", Op::Increment(1));
