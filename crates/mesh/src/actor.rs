@@ -1,0 +1,291 @@
+//! The thread that owns the engine and the store.
+//!
+//! It takes what waits, makes it durable in one commit, and only then answers, reads and sends. While it waits for the
+//! disk, the next batch gathers: that is all there is to group commit.
+
+use crate::{
+    clock::Clock,
+    core::{Accepted, Connect, Core, Input, Read, Rejected, Starved, View},
+};
+use bytes::Bytes;
+use crdt_core::ReplicaId;
+use mesh_proto::{Engine, Event, HandleError, Receipt, SessionId, VersionVector, WriteError};
+use mesh_store::{Batch, Store, StoreError};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// How many inputs go into one commit at most. Not a matter of memory, which the queues bound, but of latency.
+const MAX_BATCH: usize = 1_024;
+
+type Reply = (oneshot::Sender<Result<Receipt, WriteError>>, Result<Receipt, WriteError>);
+type Verdict = (oneshot::Sender<Result<Accepted, Rejected>>, Result<Accepted, Rejected>);
+
+pub(crate) struct Actor {
+    pub(crate) core: Arc<Core>,
+    pub(crate) engine: Engine,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) inbox: mpsc::Receiver<Input>,
+    pub(crate) version: watch::Sender<VersionVector>,
+    pub(crate) connected: watch::Sender<BTreeSet<ReplicaId>>,
+    connections: BTreeMap<SessionId, Connection>,
+    next_session: u64,
+    /// What waits for the commit.
+    replies: Vec<Reply>,
+    verdicts: Vec<Verdict>,
+    reads: Vec<Read>,
+    merged: u128,
+}
+
+struct Connection {
+    peer: ReplicaId,
+    dialler: ReplicaId,
+    frames: mpsc::Sender<Bytes>,
+    starved: Starved,
+    close: CancellationToken,
+}
+
+impl Actor {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        (engine, store): (Engine, Box<dyn Store>),
+        inbox: mpsc::Receiver<Input>,
+        version: watch::Sender<VersionVector>,
+        connected: watch::Sender<BTreeSet<ReplicaId>>,
+    ) -> Self {
+        Actor {
+            core,
+            engine,
+            store,
+            inbox,
+            version,
+            connected,
+            connections: BTreeMap::new(),
+            next_session: 0,
+            replies: Vec::new(),
+            verdicts: Vec::new(),
+            reads: Vec::new(),
+            merged: 0,
+        }
+    }
+
+    /// Runs until the leader is shut down or cannot go on, and leaves the reason in `stopped`.
+    pub(crate) fn run(mut self, stopped: &watch::Sender<Option<Arc<str>>>) {
+        // Only what users pass in can panic here: an update of their own type, or their store.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.serve()));
+        let leader = &self.core.config.name;
+        let reason = match ended {
+            Ok(Ok(())) => {
+                info!(leader, "shut down");
+                "it was shut down".into()
+            }
+            Ok(Err(why)) => {
+                error!(leader, %why, "stopped: a commit failed");
+                format!("a commit failed: {why}")
+            }
+            Err(panic) => {
+                let why = panic_message(&*panic);
+                error!(leader, why, "stopped: a panic");
+                format!("it panicked: {why}")
+            }
+        };
+        // Whoever hears of the end finds that nothing is taken any more and that the data can be opened again.
+        self.inbox.close();
+        let Actor { core, engine, store, .. } = self;
+        drop((engine, store));
+        core.disconnect.cancel();
+        stopped.send_replace(Some(reason.into()));
+    }
+
+    fn serve(&mut self) -> Result<(), StoreError> {
+        let mut inputs = Vec::new();
+        // None come after the shutdown and what waited behind it.
+        while self.inbox.blocking_recv_many(&mut inputs, MAX_BATCH) > 0 {
+            for input in inputs.drain(..) {
+                self.take(input);
+                self.take_events();
+            }
+            if let Some(took) = commit(&mut self.engine, &mut *self.store, self.core.clock)? {
+                self.core.metrics.commit_seconds.observe(took.as_secs_f64());
+            }
+            self.answer();
+            self.talk();
+        }
+        Ok(())
+    }
+
+    // ---- inputs ----
+
+    fn take(&mut self, input: Input) {
+        let now = self.core.clock.now();
+        match input {
+            Input::Write { run, reply, room } => {
+                let result = run(&mut self.engine, now);
+                self.replies.push((reply, result));
+                drop(room);
+            }
+            Input::Read(read) => self.reads.push(read),
+            Input::Connect(connect) => {
+                let Connect { hello, dialled, reply } = *connect;
+                let verdict = self.connect(hello, dialled);
+                self.verdicts.push((reply, verdict));
+            }
+            Input::Message { session, message, room } => {
+                if self.connections.contains_key(&session)
+                    && let Err(why) = self.engine.handle(session, message, now)
+                {
+                    if why != HandleError::LostUpdates {
+                        let peer = self.connections[&session].peer;
+                        let leader = &self.core.config.name;
+                        warn!(leader, %peer, %why, "closing the connection: a message was refused");
+                    }
+                    self.close(session);
+                }
+                drop(room);
+            }
+            Input::Disconnected(session) => self.close(session),
+            Input::Wake => self.engine.tick(now),
+            Input::Shutdown => self.inbox.close(),
+        }
+    }
+
+    /// Of two connections between two leaders, the one opened by the smaller id stays: both sides decide alike. Of two
+    /// opened by one side, the newer: its opener knows that the older is gone.
+    fn connect(&mut self, hello: mesh_proto::Hello, dialled: bool) -> Result<Accepted, Rejected> {
+        let (peer, me) = (hello.replica, self.engine.identity().replica);
+        let dialler = if dialled { me } else { peer };
+        if self.connections.values().any(|other| other.peer == peer && other.dialler < dialler) {
+            return Err(Rejected::Duplicate);
+        }
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        let connected = self.engine.connect(session, hello, self.core.clock.now());
+        connected.map_err(|why| Rejected::Refused(why.to_string()))?;
+        let (frames, receiver) = mpsc::channel(self.core.config.limits.frames_ahead.max(1));
+        let (starved, close) = (Starved::default(), self.core.disconnect.child_token());
+        let connection = Connection { peer, dialler, frames, starved: starved.clone(), close: close.clone() };
+        self.connections.insert(session, connection);
+        Ok(Accepted { session, frames: receiver, starved, close })
+    }
+
+    fn close(&mut self, session: SessionId) {
+        self.engine.disconnect(session);
+        if let Some(connection) = self.connections.remove(&session) {
+            connection.close.cancel();
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            let leader = &self.core.config.name;
+            match event {
+                Event::Close(session) => self.close(session),
+                Event::Merged { events, .. } => self.merged += events,
+                Event::LostUpdates { have, peer_has } => {
+                    let (old, new) = (self.engine.identity().replica, ReplicaId::random());
+                    warn!(
+                        leader, have, peer_has, %old, %new,
+                        "a peer has updates of this leader that are missing here: its data was lost or set back. \
+                         It goes on under a new id and gets them back from its peers"
+                    );
+                    self.engine.reincarnate(new);
+                }
+                Event::Diverged { peer } => {
+                    self.core.metrics.mismatches.inc();
+                    error!(leader, %peer, "a peer with an equal vector has different data");
+                }
+                other => warn!(leader, event = ?other, "an event that this version does not know"),
+            }
+        }
+    }
+
+    // ---- outputs ----
+
+    fn answer(&mut self) {
+        let metrics = &self.core.metrics;
+        metrics.merged_events.inc_by(u64::try_from(std::mem::take(&mut self.merged)).unwrap_or(u64::MAX));
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float, and there are at most millions of keys"
+        )]
+        metrics.idempotency_keys.set(self.engine.kept_replies() as f64);
+        let version = self.engine.version();
+        self.version.send_if_modified(|last| {
+            let changed = last != version;
+            if changed {
+                last.clone_from(version);
+            }
+            changed
+        });
+        let peers: BTreeSet<ReplicaId> =
+            self.connections.values().map(|connection| connection.peer).collect();
+        self.connected.send_if_modified(|last| {
+            let changed = *last != peers;
+            *last = peers;
+            changed
+        });
+        // Where nobody waits for an answer any more, there is nobody to tell.
+        for (reply, result) in self.replies.drain(..) {
+            if result.as_ref().is_ok_and(|receipt| receipt.events > 0 && !receipt.repeated) {
+                metrics.writes.inc();
+            }
+            let _ = reply.send(result);
+        }
+        for (reply, verdict) in self.verdicts.drain(..) {
+            let _ = reply.send(verdict);
+        }
+        let now = self.core.clock.now();
+        for read in self.reads.drain(..) {
+            read(View { engine: &self.engine, store: &*self.store, now });
+        }
+    }
+
+    fn talk(&mut self) {
+        let now = self.core.clock.now();
+        for (session, connection) in &self.connections {
+            loop {
+                let mut room = connection.frames.try_reserve();
+                if matches!(room, Err(TrySendError::Full(()))) {
+                    connection.starved.set();
+                    // Room made before that was set has woken nobody.
+                    room = connection.frames.try_reserve();
+                }
+                let Ok(room) = room else { break };
+                let Some(message) = self.engine.poll(*session, now) else { break };
+                room.send(message.encode().into());
+            }
+        }
+    }
+}
+
+/// Makes durable what has changed, and says how long the store took; `None` if nothing has changed.
+pub(crate) fn commit(
+    engine: &mut Engine,
+    store: &mut dyn Store,
+    clock: Clock,
+) -> Result<Option<Duration>, StoreError> {
+    let Some(commit) = engine.take_commit() else { return Ok(None) };
+    let mut batch = Batch::new();
+    commit.deletes.into_iter().for_each(|key| batch.delete(key));
+    commit.puts.into_iter().for_each(|(key, value)| batch.put(key, value));
+    let started = Instant::now();
+    store.commit(&batch)?;
+    let took = started.elapsed();
+    engine.committed(clock.now());
+    Ok(Some(took))
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}

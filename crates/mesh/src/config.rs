@@ -1,0 +1,143 @@
+use mesh_proto::{Config, Registry};
+use std::{path::PathBuf, time::Duration};
+
+/// The greatest length of a leader's or a cluster's name, in bytes.
+pub const MAX_LEADER_NAME: usize = 255;
+
+/// How a leader is set up. Begin with [`LeaderConfig::new`] and change what differs.
+///
+/// ```
+/// use mesh::{LeaderConfig, Peer, Storage};
+///
+/// let config = LeaderConfig {
+///     listen: Some("0.0.0.0:7001".into()),
+///     peers: vec![Peer::new("us", "us.example.com:7001")],
+///     ..LeaderConfig::new("eu", Storage::Dir("/var/lib/mesh/eu".into()))
+/// };
+/// assert_eq!(config.cluster, "default");
+/// ```
+#[derive(Clone, Debug)]
+pub struct LeaderConfig {
+    /// The leader's name in reports, 1 to [`MAX_LEADER_NAME`] bytes, unlike those of the other leaders. A data folder
+    /// belongs to one name.
+    pub name: String,
+    /// The mesh it belongs to, 1 to [`MAX_LEADER_NAME`] bytes (default `"default"`). Leaders of different clusters
+    /// refuse each other.
+    pub cluster: String,
+    /// Where its data lies: there is no default, because only one of the two keeps it.
+    pub storage: Storage,
+    /// The address to take connections of peers on, `host:port`; port 0 takes a free one (default none: then this
+    /// leader only connects to others).
+    pub listen: Option<String>,
+    /// The leaders to connect to. One side of each pair is enough; any connected graph will do.
+    pub peers: Vec<Peer>,
+    /// Added to the wall clock, in ms (default 0). For tests.
+    pub clock_offset_ms: i64,
+    /// The user's own types, alike on all leaders (default none).
+    pub registry: Registry,
+    /// What the replication engine lets set.
+    pub engine: Config,
+    /// What the runtime lets set.
+    pub limits: Limits,
+}
+
+impl LeaderConfig {
+    /// A leader of the cluster `default` that knows no peers.
+    pub fn new(name: impl Into<String>, storage: Storage) -> Self {
+        LeaderConfig {
+            name: name.into(),
+            cluster: "default".into(),
+            storage,
+            listen: None,
+            peers: Vec::new(),
+            clock_offset_ms: 0,
+            registry: Registry::new(),
+            engine: Config::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// What is wrong with the configuration, as a sentence.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let names = [("leader's name", &self.name), ("cluster's name", &self.cluster)];
+        for (what, name) in names.into_iter().chain(self.peers.iter().map(|peer| ("peer's name", &peer.name)))
+        {
+            if !(1..=MAX_LEADER_NAME).contains(&name.len()) {
+                return Some(format!(
+                    "a {what} has 1 to {MAX_LEADER_NAME} bytes, {name:?} has {}",
+                    name.len()
+                ));
+            }
+        }
+        for (n, peer) in self.peers.iter().enumerate() {
+            if peer.name == self.name {
+                return Some(format!("peer {:?} has the name of the leader itself", peer.name));
+            }
+            if self.peers[..n].iter().any(|other| other.name == peer.name) {
+                return Some(format!("two peers have the name {:?}", peer.name));
+            }
+        }
+        None
+    }
+}
+
+/// Where a leader keeps its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: whatever was not replicated is lost when the process ends, and the leader comes back under a new id.
+    /// A weaker mode; "durable" then means "applied".
+    Memory,
+    /// In the file `leader.redb` of this folder, which is created if it is missing.
+    Dir(PathBuf),
+}
+
+/// A leader to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The name it has in this leader's reports: best the one it has itself.
+    pub name: String,
+    /// `host:port`; a host name is resolved anew each time a connection is opened.
+    pub address: String,
+}
+
+impl Peer {
+    /// The leader `name` at `address`.
+    pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Peer { name: name.into(), address: address.into() }
+    }
+}
+
+/// What bounds the runtime's time and memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The pause before a lost connection is opened again; it doubles with each failure (default 100 ms). The actual
+    /// pause is drawn between a half of it and the whole, so that leaders do not knock in step.
+    pub reconnect_min: Duration,
+    /// The longest such pause (default 5 s).
+    pub reconnect_max: Duration,
+    /// How long opening a connection, and then the greeting, may take each (default 5 s).
+    pub handshake: Duration,
+    /// How many connections of peers are taken at most (default 256). Further ones are closed at once.
+    pub connections: usize,
+    /// How many inputs may wait for the engine (default 1,024). Whoever brings more waits; a commit takes what waits.
+    pub queue: usize,
+    /// How many bytes of writes may wait for the engine (default 64 MiB). Whoever brings more waits.
+    pub queued_bytes: usize,
+    /// How many messages are encoded ahead for a connection (default 4). Few, so that news gathers in the engine,
+    /// where it coalesces, and not in a queue.
+    pub frames_ahead: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
+            connections: 256,
+            queue: 1_024,
+            queued_bytes: 64 << 20,
+            frames_ahead: 4,
+        }
+    }
+}

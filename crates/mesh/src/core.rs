@@ -1,0 +1,179 @@
+//! What the parts of a running leader share, and what they say to its engine.
+
+use crate::{LeaderConfig, Peer, clock::Clock, error::LeaderError, metrics::Metrics};
+use bytes::Bytes;
+use crdt_core::ReplicaId;
+use mesh_proto::{Engine, Hello, Message, Now, Receipt, SessionId, VersionVector, WriteError};
+use mesh_store::Store;
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What all tasks of a leader share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: LeaderConfig,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) listen_addr: Option<SocketAddr>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) inbox: mpsc::Sender<Input>,
+    /// The bytes of writes that may wait, in units of [`WRITE_UNIT`].
+    pub(crate) write_room: Arc<Semaphore>,
+    /// What is durable.
+    pub(crate) version: watch::Receiver<VersionVector>,
+    /// Who is connected.
+    pub(crate) connected: watch::Receiver<BTreeSet<ReplicaId>>,
+    /// Why the leader has stopped, once it has.
+    pub(crate) stopped: watch::Receiver<Option<Arc<str>>>,
+    /// Ends everything.
+    pub(crate) shutdown: CancellationToken,
+    /// Ends what talks to peers: a leader that cannot commit has nothing to say to them.
+    pub(crate) disconnect: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// What a write counts for when it waits, at least and in steps of, in bytes.
+pub(crate) const WRITE_UNIT: usize = 1024;
+
+impl Core {
+    /// Gives the engine something to do; waits while too much is waiting already.
+    pub(crate) async fn send(&self, input: Input) -> Result<(), LeaderError> {
+        match self.inbox.send(input).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.stop_error(false).await),
+        }
+    }
+
+    /// Runs `read` between two commits.
+    pub(crate) async fn view<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(View<'_>) -> R + Send + 'static,
+    ) -> Result<R, LeaderError> {
+        let (reply, answer) = oneshot::channel();
+        // Whoever has stopped waiting needs no answer.
+        self.send(Input::Read(Box::new(move |view| drop(reply.send(read(view)))))).await?;
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.stop_error(true).await),
+        }
+    }
+
+    /// The error of a leader whose engine has gone.
+    pub(crate) async fn stop_error(&self, unknown: bool) -> LeaderError {
+        LeaderError::Stopped { reason: self.stop_reason().await, unknown }
+    }
+
+    /// Waits until the leader has stopped, and says why.
+    pub(crate) async fn stop_reason(&self) -> Arc<str> {
+        let mut stopped = self.stopped.clone();
+        let reason = stopped.wait_for(Option::is_some).await;
+        reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "it ended without a word".into())
+    }
+}
+
+/// A configured peer.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
+    state: Mutex<LinkState>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct LinkState {
+    /// Who answered at the address.
+    pub(crate) replica: Option<ReplicaId>,
+    /// Why there is no connection.
+    pub(crate) problem: Option<String>,
+}
+
+impl Link {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Link { peer, state: Mutex::default() }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, LinkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write: what it does to the engine.
+pub(crate) type Write = Box<dyn FnOnce(&mut Engine, Now) -> Result<Receipt, WriteError> + Send>;
+
+/// A read of what is durable.
+pub(crate) type Read = Box<dyn FnOnce(View<'_>) + Send>;
+
+/// What a read sees.
+pub(crate) struct View<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) store: &'a dyn Store,
+    pub(crate) now: Now,
+}
+
+/// What the engine's thread takes.
+pub(crate) enum Input {
+    Write {
+        run: Write,
+        reply: oneshot::Sender<Result<Receipt, WriteError>>,
+        room: OwnedSemaphorePermit,
+    },
+    Read(Read),
+    Connect(Box<Connect>),
+    Message {
+        session: SessionId,
+        message: Message,
+        room: OwnedSemaphorePermit,
+    },
+    Disconnected(SessionId),
+    /// Time has passed, or a connection has room again.
+    Wake,
+    Shutdown,
+}
+
+/// A connection whose other side has greeted.
+pub(crate) struct Connect {
+    pub(crate) hello: Hello,
+    /// Whether this side opened it.
+    pub(crate) dialled: bool,
+    pub(crate) reply: oneshot::Sender<Result<Accepted, Rejected>>,
+}
+
+/// A connection that the engine has taken.
+pub(crate) struct Accepted {
+    pub(crate) session: SessionId,
+    /// Frames to send.
+    pub(crate) frames: mpsc::Receiver<Bytes>,
+    pub(crate) starved: Starved,
+    /// Set when the engine wants it closed.
+    pub(crate) close: CancellationToken,
+}
+
+/// Why the engine has not taken a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rejected {
+    /// There is one to the same peer already, and it has precedence.
+    Duplicate,
+    /// The other side is not to be talked to.
+    Refused(String),
+}
+
+/// Set by the engine when it found a connection without room: whoever makes room then wakes it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Starved(Arc<AtomicBool>);
+
+impl Starved {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}

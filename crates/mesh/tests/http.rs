@@ -1,0 +1,287 @@
+//! The HTTP API, spoken by hand.
+
+mod common;
+
+use common::{PATIENCE, addr, config, until_connected, with_peers};
+use mesh::{Leader, MemoryStore, Status};
+use mesh_store::Fault;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+struct Client(SocketAddr);
+
+impl Client {
+    async fn of(leader: &Leader) -> Self {
+        Client(mesh::api::serve(leader, "127.0.0.1:0").await.unwrap())
+    }
+
+    async fn open(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.0).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        // A server that has refused a large body may have hung up before it was sent.
+        let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+        stream
+    }
+
+    async fn text(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = self.open(method, path, headers, body).await;
+        let mut reply = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("a reply");
+        let reply = String::from_utf8(reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply: {reply:?}"));
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, body) = self.text(method, path, "", body.as_bytes()).await;
+        (status, serde_json::from_str(&body).unwrap_or_else(|why| panic!("{why}: {body:?}")))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.json("GET", path, "").await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    async fn write(&self, method: &str, path: &str, body: &str) -> Value {
+        let (status, body) = self.json(method, path, body).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    async fn refused(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
+        let (status, body) = self.json(method, path, body).await;
+        let word = |field: &str| body[field].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
+        (status, word("code"), word("error"))
+    }
+}
+
+#[tokio::test]
+async fn values_are_written_and_read() {
+    let leader = Leader::start(config("a")).await.unwrap();
+    let me = leader.status().await.unwrap().replica;
+    let client = Client::of(&leader).await;
+
+    assert_eq!(client.get("/v1/counter/visits").await, json!({"value": 0}));
+    let receipt = client.write("POST", "/v1/counter/visits/incr", r#"{"by": 7}"#).await;
+    let expected =
+        json!({"dot": format!("{me}:1"), "events": 1, "token": {me.to_string(): 1}, "repeated": false});
+    assert_eq!(receipt, expected);
+    client.write("POST", "/v1/counter/visits/incr", "").await;
+    client.write("POST", "/v1/counter/visits/decr", "").await;
+    client.write("POST", "/v1/counter/visits/decr", r#"{"by": 10}"#).await;
+    assert_eq!(client.get("/v1/counter/visits").await, json!({"value": -3}));
+    let nothing = client.write("POST", "/v1/counter/visits/incr", r#"{"by": 0}"#).await;
+    assert_eq!((&nothing["dot"], &nothing["events"]), (&Value::Null, &json!(0)));
+
+    client.write("POST", "/v1/g-counter/total/incr", r#"{"by": 18446744073709551615}"#).await;
+    let (_, text) = client.text("GET", "/v1/g-counter/total", "", b"").await;
+    assert_eq!(text, r#"{"value":18446744073709551615}"#);
+
+    assert_eq!(client.refused("GET", "/v1/register/title", "").await.0, 404);
+    let receipt = client.write("PUT", "/v1/register/title", r#"{"value": "Mesh ✓"}"#).await;
+    let read = client.get("/v1/register/title").await;
+    assert_eq!((&read["value"], &read["stamp"]), (&json!("Mesh ✓"), &receipt["stamp"]));
+    assert_eq!(receipt["stamp"]["replica"], json!(me.to_string()));
+    client.write("PUT", "/v1/register/title", r#"{"value": {"base64": "/wA="}}"#).await;
+    assert_eq!(client.get("/v1/register/title").await["value"], json!({"base64": "/wA="}));
+
+    assert_eq!(client.get("/v1/set/a%2Fb%20c").await, json!({"members": []}));
+    let receipt = client
+        .write("POST", "/v1/set/a%2Fb%20c/add", r#"{"elements": ["b", "", {"base64": "/w=="}, "a"]}"#)
+        .await;
+    assert_eq!(receipt["events"], json!(4));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c").await, json!({"members": ["", "a", "b", {"base64": "/w=="}]}));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?element=a").await, json!({"contains": true}));
+    let receipt = client.write("POST", "/v1/set/a%2Fb%20c/remove", r#"{"elements": ["a", "nobody"]}"#).await;
+    assert_eq!(receipt["events"], json!(1));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?element=a").await, json!({"contains": false}));
+    client.write("POST", "/v1/set/a%2Fb%20c/clear", "").await;
+    assert_eq!(client.get("/v1/set/a%2Fb%20c").await, json!({"members": []}));
+    assert_eq!(client.write("POST", "/v1/set/a%2Fb%20c/clear", "").await["dot"], Value::Null);
+
+    client.write("POST", "/v1/set/tags/add", r#"{"elements": ["x"]}"#).await;
+    let keys = client.get("/v1/keys?prefix=t").await;
+    let named = |kind: &str, name: &str| json!({"type": kind, "name": name});
+    let expected = [named("g-counter", "total"), named("lww-register", "title"), named("or-set", "tags")];
+    assert_eq!(keys, json!({"keys": expected}));
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_under_its_key() {
+    let leader = Leader::start(config("a")).await.unwrap();
+    let client = Client::of(&leader).await;
+    let header = "Idempotency-Key: once\r\n";
+    let mut replies = Vec::new();
+    for _ in 0..2 {
+        let (status, body) = client.text("POST", "/v1/counter/n/incr", header, b"").await;
+        assert_eq!(status, 200);
+        replies.push(serde_json::from_str::<Value>(&body).unwrap());
+    }
+    assert_eq!((&replies[0]["repeated"], &replies[1]["repeated"]), (&json!(false), &json!(true)));
+    assert_eq!(replies[0]["dot"], replies[1]["dot"]);
+    assert_eq!(client.get("/v1/counter/n").await, json!({"value": 1}));
+
+    let (status, body) = client.text("POST", "/v1/counter/n/incr", header, br#"{"by": 2}"#).await;
+    assert!(status == 422 && body.contains("key-reused"), "{status} {body}");
+    for bad in [String::new(), "k".repeat(256)] {
+        let header = format!("Idempotency-Key: {bad}\r\n");
+        let (status, body) = client.text("POST", "/v1/counter/n/incr", &header, b"").await;
+        assert!(status == 400 && body.contains("Idempotency-Key"), "{status} {body}");
+    }
+    assert_eq!(client.get("/v1/counter/n").await, json!({"value": 1}));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let leader = Leader::start(config("a")).await.unwrap();
+    let client = Client::of(&leader).await;
+    client.write("POST", "/v1/counter/n/incr", "").await;
+    let before = leader.status().await.unwrap().vector;
+    let long = format!("/v1/counter/{}/incr", "n".repeat(1025));
+    let large = json!({"elements": ["x".repeat((1 << 20) + 1)]}).to_string();
+    let huge = "x".repeat(17 << 20);
+    for (method, path, body, status, code, words) in [
+        ("POST", "/v1/set/n/add", r#"{"elements": []}"#, 409, "other-type", "pn-counter"),
+        ("GET", "/v1/set/n", "", 409, "other-type", "pn-counter"),
+        ("POST", "/v1/counter/n/incr", r#"{"by": -1}"#, 400, "bad-request", r#"{"by": 5}"#),
+        ("POST", "/v1/counter/n/incr", r#"{"by": 1.5}"#, 400, "bad-request", "floating point"),
+        ("POST", "/v1/counter/n/incr", r#"{"buy": 1}"#, 400, "bad-request", "unknown field `buy`"),
+        ("POST", "/v1/counter/n/incr", "{", 400, "bad-request", "EOF"),
+        ("PUT", "/v1/register/r", "", 400, "bad-request", r#"{"value": "text"}"#),
+        ("PUT", "/v1/register/r", r#"{"value": 5}"#, 400, "bad-request", "a string or"),
+        ("POST", "/v1/set/s/add", r#"{"elements": "a"}"#, 400, "bad-request", r#"{"elements": ["a", "b"]}"#),
+        ("POST", "/v1/set/s/clear", "[", 400, "bad-request", "must be empty"),
+        ("GET", "/v1/set/s/contains", "", 400, "bad-request", "element"),
+        ("GET", "/v1/counter/%ff", "", 400, "bad-request", "UTF-8"),
+        ("GET", "/v1/watch?since=5", "", 400, "bad-request", "token"),
+        ("POST", &long, "", 413, "too-large", "1025 bytes"),
+        ("POST", "/v1/set/s/add", &large, 413, "too-large", "1048577 bytes"),
+        ("POST", "/v1/set/s/add", &huge, 413, "too-large", "body"),
+        ("GET", "/v2", "", 404, "not-found", "GET /v2"),
+        ("DELETE", "/v1/counter/n", "", 404, "not-found", "DELETE /v1/counter/n"),
+    ] {
+        let (found, word, sentence) = client.refused(method, path, body).await;
+        assert_eq!((found, &*word), (status, code), "{method} {path}: {sentence}");
+        assert!(sentence.contains(words), "{method} {path}: {sentence}");
+    }
+    assert_eq!(leader.status().await.unwrap().vector, before);
+
+    client.write("POST", "/v1/g-counter/g/incr", &format!(r#"{{"by": {}}}"#, u64::MAX)).await;
+    let (status, code, _) = client.refused("POST", "/v1/g-counter/g/incr", "").await;
+    assert_eq!((status, &*code), (409, "overflow"));
+}
+
+#[tokio::test]
+async fn a_leader_reports_itself() {
+    let a = Leader::start(config("a")).await.unwrap();
+    let b = Leader::start(with_peers(config("b"), &[("a", addr(&a))])).await.unwrap();
+    until_connected(&b, "a").await;
+    let client = Client::of(&b).await;
+    let receipt = a.increment("n", 1).await.unwrap();
+    b.wait_for(&receipt.token, common::deadline()).await.unwrap();
+
+    let body = client.get("/v1/status").await;
+    let status: Status = serde_json::from_value(body.clone()).unwrap();
+    assert_eq!((&*status.name, &*status.cluster, status.keys, status.merged_events), ("b", "default", 1, 1));
+    assert_eq!(status.fingerprint.len(), 16);
+    assert_eq!(body["peers"][0]["address"], json!(addr(&a).to_string()));
+    assert_eq!(body["peers"][0]["problem"], Value::Null);
+
+    assert_eq!(client.get("/healthz").await, json!({"status": "ok"}));
+    client.write("POST", "/v1/counter/n/incr", "").await;
+    let (code, metrics) = client.text("GET", "/metrics", "", b"").await;
+    assert_eq!(code, 200);
+    for line in [
+        "mesh_writes_total 1",
+        "mesh_merged_events_total 1",
+        "mesh_keys 1",
+        "mesh_connections 1",
+        "mesh_fingerprint_mismatches_total 0",
+        "mesh_commit_seconds_count",
+        "mesh_peer_bytes_total{direction=\"in\",peer=\"a\"}",
+        "mesh_peer_events_behind{peer=\"a\"}",
+        "mesh_peer_oldest_seconds{peer=\"a\"}",
+        "# HELP mesh_reads_total",
+    ] {
+        assert!(metrics.lines().any(|found| found.starts_with(line)), "{line} is missing in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_leader_says_why() {
+    let mut store = MemoryStore::new();
+    store.fail_commit(2, Fault::Lost);
+    let leader = Leader::start_with_store(config("a"), store).await.unwrap();
+    let client = Client::of(&leader).await;
+    for (method, path, words) in [
+        ("POST", "/v1/counter/n/incr", "repeat the write under its idempotency key"),
+        ("POST", "/v1/counter/n/incr", "nothing was done"),
+        ("GET", "/v1/counter/n", "a commit failed"),
+        ("GET", "/healthz", "a commit failed"),
+        ("GET", "/v1/status", "a commit failed"),
+        ("GET", "/v1/watch", "a commit failed"),
+    ] {
+        let (status, code, sentence) = client.refused(method, path, "").await;
+        assert_eq!((status, &*code), (503, "stopped"), "{method} {path}");
+        assert!(sentence.contains(words), "{method} {path}: {sentence}");
+    }
+}
+
+/// The lines of a watch; the sizes of its chunks and its signs of life are left out.
+struct Lines(BufReader<TcpStream>);
+
+impl Lines {
+    async fn of(client: &Client, path: &str) -> Self {
+        Lines(BufReader::new(client.open("GET", path, "", b"").await))
+    }
+
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            let mut line = String::new();
+            let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a line in time");
+            if read.unwrap_or(0) == 0 {
+                return None;
+            }
+            if line.starts_with('{') {
+                return Some(serde_json::from_str(&line).unwrap());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_streams_changes_and_resumes() {
+    let leader = Leader::start(config("a")).await.unwrap();
+    let client = Client::of(&leader).await;
+    client.write("POST", "/v1/counter/p%2F1/incr", "").await;
+    let mut lines = Lines::of(&client, "/v1/watch?prefix=p/").await;
+    let there = lines.next().await.unwrap();
+    assert_eq!(there["changes"], json!([{"type": "pn-counter", "name": "p/1", "value": 1}]));
+
+    client.write("POST", "/v1/counter/q/incr", "").await;
+    client.write("POST", "/v1/set/p%2F2/add", r#"{"elements": ["b", "a"]}"#).await;
+    let change = lines.next().await.unwrap();
+    assert_eq!(change["changes"], json!([{"type": "or-set", "name": "p/2", "value": ["a", "b"]}]));
+    drop(lines);
+
+    client.write("PUT", "/v1/register/p%2F3", r#"{"value": "x"}"#).await;
+    let token: Vec<_> = change["token"].to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let token = token.concat();
+    let mut lines = Lines::of(&client, &format!("/v1/watch?since={token}")).await;
+    let resumed = lines.next().await.unwrap();
+    assert_eq!(resumed["changes"].as_array().unwrap().len(), 1);
+    assert_eq!(resumed["changes"][0]["value"], json!("x"));
+    assert!(resumed["changes"][0]["stamp"].is_object());
+
+    leader.shutdown().await;
+    assert_eq!(lines.next().await, None, "the stream ends with the leader");
+}
