@@ -7,9 +7,10 @@ mod common;
 use common::{Mesh, all_to_all, ring, star};
 use mesh_proto::Config;
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::Hasher};
 
-fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
+/// Returns a hash of everything that was said.
+fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) -> u64 {
     let leaders = 2 + (seed % 4) as usize;
     let links = match seed % 3 {
         0 => all_to_all(leaders),
@@ -47,6 +48,14 @@ fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
     mesh.converge();
     for (what, times) in &mesh.seen {
         *seen.entry(what).or_default() += times;
+    }
+    mesh.said.finish()
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    for seed in 0..54 {
+        assert_eq!(run(seed, &mut BTreeMap::new()), run(seed, &mut BTreeMap::new()), "seed {seed}");
     }
 }
 

@@ -6,7 +6,10 @@ use mesh_proto::{
     SessionId, VersionVector,
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hasher},
+};
 
 pub fn identity(n: u64) -> Identity {
     Identity { cluster: "test".into(), name: format!("leader-{n}"), replica: ReplicaId::new(n) }
@@ -151,6 +154,8 @@ pub struct Mesh {
     /// Whether messages were ever lost, repeated or reordered.
     pub lossy: bool,
     pub seen: BTreeMap<&'static str, u64>,
+    /// Over all bytes that were sent, in their order.
+    pub said: DefaultHasher,
 }
 
 impl Mesh {
@@ -172,6 +177,7 @@ impl Mesh {
             loss: 0,
             lossy: false,
             seen: BTreeMap::new(),
+            said: DefaultHasher::new(),
         }
     }
 
@@ -274,7 +280,9 @@ impl Mesh {
         for (link, session) in sessions {
             while let Some(message) = self.leaders[n].engine.poll(session, self.now) {
                 // What travels are bytes.
-                let message = Message::decode(&message.encode()).expect("a message survives its encoding");
+                let bytes = message.encode();
+                self.said.write(&bytes);
+                let message = Message::decode(&bytes).expect("a message survives its encoding");
                 if self.rng.random_range(0..100) < self.loss {
                     self.count("lost");
                     continue;
