@@ -1,0 +1,8 @@
+//! The `mesh` binary as people and scripts use it: leaders in processes of their own, with free ports and temporary
+//! folders.
+
+mod commands;
+mod common;
+mod faults;
+mod serve;
+mod usage;
