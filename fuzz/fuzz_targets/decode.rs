@@ -35,7 +35,8 @@ fn state<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + Default +
 
 fn engine(n: u64) -> Engine {
     let identity = Identity { cluster: "fuzz".into(), name: format!("{n}"), replica: ReplicaId::new(n) };
-    let mut engine = Engine::recover(Config::default(), identity, Recovery::new(Registry::new())).expect("fresh");
+    let mut engine =
+        Engine::recover(Config::default(), identity, Recovery::new(Registry::new())).expect("fresh");
     if engine.take_commit().is_some() {
         engine.committed(Now::default());
     }

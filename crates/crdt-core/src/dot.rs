@@ -99,16 +99,18 @@ impl core::error::Error for InvalidReplicaId {}
 
 /// The name of one update event: the replica that made it and its number there.
 ///
-/// Counters start at 1 and are never reused, so a dot names one event for all time. Written `replica:counter`.
+/// Counters start at 1 and are never reused, so a dot names one event for all time. Shown, and serialised in
+/// human-readable formats, as `replica:counter`, which also makes it a legal JSON key.
 ///
 /// ```
 /// use crdt_core::{Dot, ReplicaId};
 ///
 /// let dot = Dot::new(ReplicaId::new(0xa), 3);
-/// assert_eq!(format!("{dot}"), "000000000000000a:3");
+/// assert_eq!(dot.to_string(), "000000000000000a:3");
+/// assert_eq!("a:3".parse(), Ok(dot));
+/// assert!("a:0".parse::<Dot>().is_err());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dot {
     /// Who made the update.
     pub replica: ReplicaId,
@@ -134,6 +136,31 @@ impl fmt::Debug for Dot {
         write!(f, "{:?}:{}", self.replica, self.counter)
     }
 }
+
+/// What is not a [`Dot`]: text that is not a replica id, a colon and a decimal number from 1 to 2⁶⁴ − 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidDot;
+
+impl FromStr for Dot {
+    type Err = InvalidDot;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDot> {
+        let (replica, counter) = text.split_once(':').ok_or(InvalidDot)?;
+        if !counter.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(InvalidDot);
+        }
+        let counter = counter.parse().ok().filter(|counter| *counter > 0).ok_or(InvalidDot)?;
+        Ok(Dot { replica: replica.parse().map_err(|_| InvalidDot)?, counter })
+    }
+}
+
+impl fmt::Display for InvalidDot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a dot is a replica id, a colon and a counter from 1")
+    }
+}
+
+impl core::error::Error for InvalidDot {}
 
 #[cfg(feature = "serde")]
 mod serde_impls {
@@ -161,15 +188,22 @@ mod serde_impls {
         }
     }
 
+    impl Serialize for Dot {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if serializer.is_human_readable() {
+                serializer.collect_str(self)
+            } else {
+                (self.replica, self.counter).serialize(serializer)
+            }
+        }
+    }
+
     impl<'de> Deserialize<'de> for Dot {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            #[derive(Deserialize)]
-            #[serde(rename = "Dot", deny_unknown_fields)]
-            struct Raw {
-                replica: ReplicaId,
-                counter: u64,
+            if deserializer.is_human_readable() {
+                return Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom);
             }
-            let Raw { replica, counter } = Raw::deserialize(deserializer)?;
+            let (replica, counter) = Deserialize::deserialize(deserializer)?;
             if counter == 0 {
                 return Err(D::Error::custom("a dot's counter starts at 1"));
             }

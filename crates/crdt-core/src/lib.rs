@@ -66,7 +66,7 @@ mod replica;
 mod rows;
 
 pub use delta::{Delta, Gap};
-pub use dot::{Dot, InvalidReplicaId, ReplicaId};
+pub use dot::{Dot, InvalidDot, InvalidReplicaId, ReplicaId};
 pub use merge::Merge;
 pub use replica::{Dotted, Replica, Tick, UpdateError, Writer};
 pub use rows::{Causality, InvalidRows, Rows};

@@ -23,6 +23,14 @@ fn an_id_out_of_range_is_refused() {
 /// JSON that fails on struct keys: a map from ids to numbers is a JSON object.
 #[test]
 fn json_has_plain_keys() {
+    let dot = Dot::new(ReplicaId::new(7), 9);
+    let by_dot = std::collections::BTreeMap::from([(dot, 'x')]);
+    let json = serde_json::to_string(&by_dot).unwrap();
+    assert_eq!(json, r#"{"0000000000000007:9":"x"}"#);
+    assert_eq!(serde_json::from_str::<std::collections::BTreeMap<Dot, char>>(&json).unwrap(), by_dot);
+    for bad in ["\"7:0\"", "\"7:+1\"", "\"7:\"", "\":1\"", "\"7\"", "\"7:18446744073709551616\"", "7"] {
+        assert!(serde_json::from_str::<Dot>(bad).is_err(), "{bad}");
+    }
     let rows: Rows = [(7, 1)].into_iter().collect();
     assert_eq!(serde_json::to_string(&rows).unwrap(), r#"{"0000000000000007":1}"#);
 }
