@@ -1,7 +1,6 @@
 //! What a leader knows of the others, and how far they are behind.
 
-use crdt_core::{Merge, ReplicaId};
-use std::collections::VecDeque;
+use crdt_core::ReplicaId;
 use version_vector::VersionVector;
 
 /// A connection to a peer, numbered by whoever runs the engine.
@@ -75,39 +74,86 @@ pub(crate) struct Staged {
 
 /// When this leader came to have what it has: vectors with the times at which they were reached.
 ///
-/// Bounded: when it is full, every other entry goes, and ages become coarser (older events look up to twice as old as
-/// they are, never younger).
+/// Bounded: neighbours are joined when the span they cover is at most an eighth of their age, so about 17 entries remain
+/// for each doubling of the age, and an event looks at most an eighth older than it is, never younger.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
-    reached: VecDeque<(u64, VersionVector)>,
+    reached: Vec<Reached>,
 }
 
-const TIMELINE: usize = 512;
+#[derive(Debug)]
+struct Reached {
+    /// When the first and when the last event in here came.
+    first: u64,
+    last: u64,
+    vector: VersionVector,
+}
+
+/// When to look for neighbours to join. Ages from a millisecond to a century need about 700 entries.
+const TIMELINE: usize = 2_048;
 
 impl Timeline {
     pub(crate) fn note(&mut self, now: u64, vector: &VersionVector) {
-        match self.reached.back_mut() {
-            Some((_, last)) if last == vector => return,
-            Some((at, last)) if *at == now => {
-                last.merge(vector);
-                return;
-            }
-            _ => self.reached.push_back((now, vector.clone())),
+        if self.reached.last().is_some_and(|newest| newest.vector == *vector) {
+            return;
         }
+        self.reached.push(Reached { first: now, last: now, vector: vector.clone() });
         if self.reached.len() > TIMELINE {
-            // Of two neighbours the earlier time and the later vector stay.
-            let mut halved = VecDeque::with_capacity(TIMELINE);
-            let mut all = std::mem::take(&mut self.reached).into_iter();
-            while let Some((at, vector)) = all.next() {
-                halved.push_back((at, all.next().map_or(vector, |(_, later)| later)));
-            }
-            self.reached = halved;
+            self.reached.dedup_by(|later, earlier| {
+                let joins = later.last - earlier.first <= now.saturating_sub(later.last) / 8;
+                if joins {
+                    earlier.last = later.last;
+                    std::mem::swap(&mut earlier.vector, &mut later.vector);
+                }
+                joins
+            });
         }
     }
 
     /// For how long the oldest event that `known` lacks has been here.
     pub(crate) fn age(&self, now: u64, known: &VersionVector) -> u64 {
-        let lacking = self.reached.iter().find(|(_, vector)| known.covers(vector).is_err());
-        lacking.map_or(0, |(at, _)| now.saturating_sub(*at))
+        // Vectors only grow: once one is lacking, all later ones are.
+        let known = self.reached.partition_point(|reached| known.covers(&reached.vector).is_ok());
+        self.reached.get(known).map_or(0, |reached| now.saturating_sub(reached.first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt_core::Dot;
+
+    /// Every age that a lag can have, after a long and busy time, against the time of the event itself.
+    #[test]
+    fn ages_are_at_most_an_eighth_too_old_and_memory_is_bounded() {
+        let id = ReplicaId::new(1);
+        let up_to = |counter: u64| -> VersionVector { [(id, counter)].into_iter().collect() };
+        let mut timeline = Timeline::default();
+        let mut vector = VersionVector::new();
+        let now = 300_000;
+        for at in 1..=now {
+            vector.advance(Dot::new(id, at));
+            timeline.note(at, &vector);
+            assert!(timeline.reached.len() <= TIMELINE);
+        }
+        for lag in (1..200).chain((200..now).step_by(997)) {
+            let age = timeline.age(now, &up_to(now - lag));
+            let exact = lag - 1;
+            assert!((exact..=exact + exact / 8).contains(&age), "{lag} events behind: {age} ms for {exact}");
+        }
+        assert_eq!(timeline.age(now, &vector), 0);
+    }
+
+    /// A clock that stands still, or events by the thousand in one millisecond, do not make it grow without end.
+    #[test]
+    fn one_moment_is_one_entry_in_the_end() {
+        let id = ReplicaId::new(1);
+        let mut timeline = Timeline::default();
+        let mut vector = VersionVector::new();
+        for counter in 1..=50_000 {
+            vector.advance(Dot::new(id, counter));
+            timeline.note(7, &vector);
+        }
+        assert!(timeline.reached.len() <= TIMELINE + 1);
     }
 }
