@@ -224,8 +224,8 @@ impl Course {
         });
         // A leader that is gone is why its clients fail.
         course.map_err(|error| match stage.end() {
-            Some(end) => error.context(end),
-            None => error,
+            Some(end) if !error.is::<Interrupted>() => error.context(end),
+            _ => error,
         })
     }
 }
@@ -244,10 +244,10 @@ fn checked(sums: Sums, copies: usize, values: &[[Values; LEADERS]], total: usize
     let Sums { added, lines } = sums;
     let elements: usize = values.iter().map(|copy| copy[0].elements()).sum();
     vec![
-        format!("{copies} g-counters: each is the history's exact sum, {added}"),
-        format!("{copies} pn-counters: each is the history's exact sum, {lines}"),
-        format!("{copies} or-sets: exactly the {elements} elements that the replies imply"),
-        format!("{copies} registers: each has the value with the greatest stamp of all replies"),
+        format!("g-counters ({copies}): each is the history's exact sum, {added}"),
+        format!("pn-counters ({copies}): each is the history's exact sum, {lines}"),
+        format!("or-sets ({copies}): the {elements} elements that the replies imply, and no other"),
+        format!("registers ({copies}): each has the value with the greatest stamp of all replies"),
         format!("vector: every event that a reply named, and no other; {total} writes, each counted once"),
     ]
 }

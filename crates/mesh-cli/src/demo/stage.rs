@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::{
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -84,9 +85,17 @@ impl Stage {
         sent
     }
 
-    /// A sentence if a leader has ended by itself.
+    /// A sentence if a leader has ended by itself. To be called after something else failed: a process's connections break
+    /// a moment before its end can be seen, and this waits for that moment.
     pub(super) fn end(&mut self) -> Option<String> {
-        self.leaders.iter_mut().find_map(Leader::end)
+        let deadline = Instant::now() + Duration::from_millis(500);
+        loop {
+            let end = self.leaders.iter_mut().find_map(Leader::end);
+            if end.is_some() || Instant::now() >= deadline {
+                return end;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn kill_all(&mut self) {
