@@ -1,6 +1,6 @@
 //! Two replicas of one counter diverge, exchange deltas that get lost and doubled, and converge.
 //!
-//! `cargo run -p g-counter --example two_replicas`
+//! `cargo run -p g-counter --example two_replicas_g_counter`
 
 use g_counter::{Delta, GCounter, Replica, ReplicaId};
 

@@ -1,6 +1,6 @@
 //! Two replicas of one register write at the same time under clocks that disagree, and converge.
 //!
-//! `cargo run -p lww-register --example two_replicas`
+//! `cargo run -p lww-register --example two_replicas_lww_register`
 
 use lww_register::{Delta, HybridClock, HybridTime, LwwRegister, Replica, ReplicaId};
 

@@ -1,6 +1,6 @@
 //! Two replicas of one stock count diverge, merge, and converge; neither keeps it from going below zero.
 //!
-//! `cargo run -p pn-counter --example two_replicas`
+//! `cargo run -p pn-counter --example two_replicas_pn_counter`
 
 use pn_counter::{Delta, PnCounter, Replica, ReplicaId};
 
