@@ -51,7 +51,9 @@ pub struct Config {
     /// How long an unanswered delta is waited for before it is sent again, in ms (default 10,000). Matters where messages
     /// can be lost without the connection breaking.
     pub resend: u64,
-    /// The most bytes of an unfinished delta that are held for one peer (default 1 GiB). A larger delta is refused.
+    /// The most bytes of unfinished deltas that are held, of all peers together (default 4 GiB). A delta that does not fit
+    /// is refused, so a leader cannot catch up with more than this at once: it must be as large as what a new leader
+    /// will get.
     pub max_staged: usize,
     /// How long the reply of a write with an idempotency key is kept, in ms (default 24 h).
     pub idempotency_ttl: u64,
@@ -69,7 +71,7 @@ impl Default for Config {
             heartbeat: 1_000,
             part: MAX_PART,
             resend: 10_000,
-            max_staged: 1 << 30,
+            max_staged: 4 << 30,
             idempotency_ttl: 24 * 60 * 60 * 1_000,
             idempotency_max: 1_000_000,
             min_deaths: 100_000,
@@ -127,6 +129,11 @@ pub enum HandleError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// With what it has, more replicas would be known than a mesh may have.
+    TooManyReplicas {
+        /// How many may be known.
+        limit: usize,
+    },
     /// A delta does not decode.
     Encoding(String),
     /// A key's piece of a delta is bad.
@@ -147,6 +154,9 @@ impl fmt::Display for HandleError {
             HandleError::OutOfOrder => f.write_str("the parts of its delta are out of order"),
             HandleError::TooLarge { limit } => {
                 write!(f, "its delta is larger than the limit of {limit} bytes")
+            }
+            HandleError::TooManyReplicas { limit } => {
+                write!(f, "with it more than {limit} replicas would be known")
             }
             HandleError::Encoding(why) => write!(f, "its delta does not decode: {why}"),
             HandleError::BadPiece { key, why } => write!(f, "its state of {key} is refused: {why}"),

@@ -276,16 +276,30 @@ impl Keyspace {
         let SpaceDelta { until, floor, pieces, .. } = delta;
         let at = Interval { seen: &self.version, until: &until };
         let mut decoded = Vec::with_capacity(pieces.len());
+        let (mut keys, mut dots) = (BTreeSet::new(), BTreeSet::new());
         for KeyPiece { key, newest, bytes } in pieces {
-            let checked = || {
+            let mut checked = || {
                 if key.name.is_empty() || key.name.len() > crate::key::MAX_NAME {
                     return Err(BadPiece::Encoding(format!("a name of {} bytes", key.name.len())));
                 }
                 if let Some((id, range)) = newest.difference(&until).next() {
                     return Err(BadPiece::OutsideInterval(Dot::new(id, *range.end())));
                 }
+                if !keys.insert(key.clone()) {
+                    return Err(BadPiece::Repeated);
+                }
+                for (replica, counter) in newest.iter() {
+                    let dot = Dot::new(replica, counter);
+                    let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
+                    if holder.is_some_and(|id| self.entries[id].key != key) || !dots.insert(dot) {
+                        return Err(BadPiece::Taken(dot));
+                    }
+                }
                 let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
-                piece.check(&at, me, self.get(&key).map(|entry| &entry.value))?;
+                if matches!(&piece, Piece::Set(slice) if slice.has_survivors() != floor.is_some()) {
+                    return Err(BadPiece::Survivors);
+                }
+                piece.check(&at, &newest, me, self.get(&key).map(|entry| &entry.value))?;
                 Ok(piece)
             };
             match checked() {

@@ -58,6 +58,8 @@
 mod codec;
 mod custom;
 mod engine;
+#[cfg(test)]
+mod hostile;
 mod idempotency;
 mod key;
 mod keyspace;
@@ -75,7 +77,7 @@ pub use engine::{Commit, Config, Engine, Event, HandleError, Identity, Now};
 pub use idempotency::MAX_IDEMPOTENCY_KEY;
 pub use key::{Key, Kind, MAX_NAME};
 pub use lww_register::{HybridTime, Stamp};
-pub use message::{Hello, HelloError, MAGIC, MAX_MESSAGE, Message, WIRE_VERSION};
+pub use message::{Hello, HelloError, MAGIC, MAX_LEADER_NAME, MAX_MESSAGE, Message, WIRE_VERSION};
 pub use op::{MAX_BLOB, Op, Receipt, WriteError};
 pub use peer::{PeerStatus, SessionId};
 pub use persist::{RecoverError, Recovery, STORE_VERSION};

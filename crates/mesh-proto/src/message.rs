@@ -15,6 +15,9 @@ pub const MAGIC: [u8; 4] = *b"mesh";
 /// The greatest encoded message. Deltas that are larger travel in parts.
 pub const MAX_MESSAGE: usize = 1 << 20;
 
+/// The greatest length of a leader's or a cluster's name, in bytes.
+pub const MAX_LEADER_NAME: usize = 255;
+
 /// The bytes of a delta in one message; the rest of [`MAX_MESSAGE`] is for what surrounds them.
 pub(crate) const MAX_PART: usize = MAX_MESSAGE - 64;
 
@@ -46,6 +49,8 @@ pub enum HelloError {
         /// What it speaks; this side speaks [`WIRE_VERSION`].
         theirs: u16,
     },
+    /// The name of the other side or of its cluster is empty, too long, or has control characters.
+    BadName,
     /// The other side belongs to another mesh.
     Cluster {
         /// The cluster of this side.
@@ -80,6 +85,12 @@ impl fmt::Display for HelloError {
                 write!(
                     f,
                     "it speaks wire version {theirs}, this leader speaks {WIRE_VERSION}: upgrade the older one"
+                )
+            }
+            HelloError::BadName => {
+                write!(
+                    f,
+                    "its name or its cluster's is empty, longer than {MAX_LEADER_NAME} bytes, or has control characters"
                 )
             }
             HelloError::Cluster { ours, theirs } => {
@@ -120,7 +131,11 @@ impl Hello {
         if theirs != WIRE_VERSION {
             return Err(HelloError::Version { theirs });
         }
-        decode_whole(bytes).map_err(|_| HelloError::NotALeader)
+        let hello: Hello = decode_whole(bytes).map_err(|_| HelloError::NotALeader)?;
+        // Names appear in logs, tables and metrics.
+        let is_name =
+            |name: &str| (1..=MAX_LEADER_NAME).contains(&name.len()) && !name.contains(char::is_control);
+        if is_name(&hello.cluster) && is_name(&hello.name) { Ok(hello) } else { Err(HelloError::BadName) }
     }
 }
 

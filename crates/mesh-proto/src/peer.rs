@@ -49,6 +49,9 @@ pub(crate) struct Session {
     pub(crate) behind: bool,
     /// The delta under way, until the peer says that it has it.
     pub(crate) sending: Option<Sending>,
+    /// When the peer last said that it is behind, and until when it has to wait if it says so too often.
+    pub(crate) asked_at: Option<u64>,
+    pub(crate) wait_until: u64,
     /// When news of other leaders, which reach the peer by other ways too, is due.
     pub(crate) relay_at: Option<u64>,
     pub(crate) alive_at: u64,

@@ -78,6 +78,8 @@ impl Engine {
                 behind: false,
                 sending: None,
                 relay_at: None,
+                asked_at: None,
+                wait_until: 0,
                 alive_at: now.mono,
                 staged: None,
             },
@@ -109,14 +111,21 @@ impl Engine {
                 let peer = self.peer(id);
                 peer.known.merge(&vector);
                 if peer.known.len() > MAX_REPLICAS {
-                    return Err(HandleError::TooLarge { limit: MAX_REPLICAS });
+                    return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
                 }
                 self.arrived(session, id);
             }
             Message::Behind(vector) => {
                 self.check_vector(&vector)?;
                 self.peer(id).known = vector;
-                self.session(session).sending = None;
+                let heartbeat = self.config.heartbeat;
+                let session = self.session(session);
+                session.sending = None;
+                // Cutting can be dear: who asks again at once has to wait.
+                if session.asked_at.is_some_and(|asked| now.mono < asked + heartbeat) {
+                    session.wait_until = now.mono + heartbeat;
+                }
+                session.asked_at = Some(now.mono);
             }
             Message::Alive { vector, fingerprint, .. } => {
                 if self.is_durable() && vector == digest(&self.durable) {
@@ -151,14 +160,15 @@ impl Engine {
         bytes: Vec<u8>,
     ) -> Result<Option<Vec<u8>>, HandleError> {
         let limit = self.config.max_staged;
-        let session = self.session(session);
         if offset == 0 {
-            session.staged = Some(Staged { delta, bytes: Vec::new() });
+            self.session(session).staged = Some(Staged { delta, bytes: Vec::new() });
         }
+        let held: usize = self.sessions.values().filter_map(|s| Some(s.staged.as_ref()?.bytes.len())).sum();
+        let session = self.session(session);
         let staged = session.staged.as_mut().filter(|staged| staged.delta == delta);
         let staged =
             staged.filter(|staged| staged.bytes.len() as u64 == offset).ok_or(HandleError::OutOfOrder)?;
-        if staged.bytes.len() + bytes.len() > limit {
+        if held + bytes.len() > limit {
             session.staged = None;
             return Err(HandleError::TooLarge { limit });
         }
@@ -184,6 +194,11 @@ impl Engine {
             // The peer did not know that this is here already: say all again.
             self.session(session).said = VersionVector::new();
         } else {
+            let mut joined = self.space.version().clone();
+            joined.merge(&until);
+            if joined.len() > MAX_REPLICAS {
+                return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
+            }
             let decoded = self.space.decode(delta, self.identity.replica);
             let decoded = decoded.map_err(|(key, why)| HandleError::BadPiece { key, why })?;
             self.space.apply(decoded);
@@ -209,7 +224,7 @@ impl Engine {
 
     fn check_vector(&mut self, vector: &VersionVector) -> Result<(), HandleError> {
         if vector.len() > MAX_REPLICAS {
-            return Err(HandleError::TooLarge { limit: MAX_REPLICAS });
+            return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
         }
         if self.has_lost_updates(vector) { Err(HandleError::LostUpdates) } else { Ok(()) }
     }
@@ -266,6 +281,9 @@ impl Engine {
             session.sending = None;
         }
         if session.sending.is_none() {
+            if now.mono < session.wait_until {
+                return None;
+            }
             if known.covers(durable).is_ok() {
                 session.relay_at = None;
                 return None;

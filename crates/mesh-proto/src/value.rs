@@ -49,6 +49,16 @@ pub enum BadPiece {
     OutsideInterval(Dot),
     /// The piece has more of a leader's own updates than that leader made.
     Forged(ReplicaId),
+    /// The piece has a row of a replica of which it says that it wrote nothing.
+    Unnamed(ReplicaId),
+    /// The update is known as one of another key.
+    Taken(Dot),
+    /// Joined with what is here, the counter would pass its greatest value.
+    Overflow(ReplicaId),
+    /// A delta that lists survivors does so for every set, any other for none.
+    Survivors,
+    /// The delta has a piece of this key already.
+    Repeated,
 }
 
 impl fmt::Display for BadPiece {
@@ -59,6 +69,15 @@ impl fmt::Display for BadPiece {
             BadPiece::OutsideInterval(dot) => {
                 write!(f, "its update {dot} lies outside what it claims to cover")
             }
+            BadPiece::Unnamed(id) => {
+                write!(f, "it has a row of replica {id}, and says that {id} wrote nothing")
+            }
+            BadPiece::Taken(dot) => write!(f, "its update {dot} belongs to another key"),
+            BadPiece::Overflow(id) => write!(f, "the counts of replica {id} would pass their greatest value"),
+            BadPiece::Survivors => {
+                f.write_str("it lists survivors where the delta has none, or the other way round")
+            }
+            BadPiece::Repeated => f.write_str("the delta has two pieces of this key"),
             BadPiece::Forged(id) => write!(f, "it has more updates of replica {id} than that replica made"),
         }
     }
@@ -168,13 +187,21 @@ impl Piece {
         Piece::Set(Kernel::new().slice_since(&VersionVector::new(), true))
     }
 
-    /// Checks a piece that came from outside against what it claims and against `mine`, the value of `me` here.
+    /// Checks a piece that came from outside against what it claims and against the value that `me` has.
+    ///
+    /// What passes can be joined, stored and recovered.
     pub(crate) fn check(
         &self,
         at: &Interval<'_>,
+        newest: &VersionVector,
         me: ReplicaId,
         mine: Option<&Value>,
     ) -> Result<(), BadPiece> {
+        // Rows are stored and sent on by who wrote since; a row that nobody wrote would stay in memory.
+        let named = |rows: &Rows| match rows.iter().find(|(id, _)| newest.get(*id) == 0) {
+            Some((id, _)) => Err(BadPiece::Unnamed(id)),
+            None => Ok(()),
+        };
         let within =
             |dot: Dot| if at.until.contains(dot) { Ok(()) } else { Err(BadPiece::OutsideInterval(dot)) };
         match self {
@@ -189,10 +216,20 @@ impl Piece {
                 register.stamp().map_or(Ok(()), |s| within(Dot::new(s.replica, s.counter)))
             }
             Piece::GCounter(counter) => {
+                named(counter.rows())?;
                 let known = if let Some(Value::GCounter(mine)) = mine { mine.get(me) } else { 0 };
                 if counter.get(me) > known { Err(BadPiece::Forged(me)) } else { Ok(()) }
             }
             Piece::PnCounter(counter) => {
+                named(counter.increments())?;
+                named(counter.decrements())?;
+                if let Some(Value::PnCounter(mine)) = mine {
+                    for id in newest.iter().map(|row| row.0) {
+                        let (theirs, ours) = (rows_of(counter, id), rows_of(mine, id));
+                        let joined = theirs.0.max(ours.0).checked_add(theirs.1.max(ours.1));
+                        joined.ok_or(BadPiece::Overflow(id))?;
+                    }
+                }
                 let known = if let Some(Value::PnCounter(mine)) = mine { rows_of(mine, me) } else { (0, 0) };
                 let (plus, minus) = rows_of(counter, me);
                 if plus > known.0 || minus > known.1 { Err(BadPiece::Forged(me)) } else { Ok(()) }

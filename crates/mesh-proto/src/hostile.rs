@@ -1,0 +1,209 @@
+//! Deltas that are well formed and wrong. Each is refused and named, changes nothing, and the leader can be recovered from
+//! its store: what passes the checks can be joined, stored and read back.
+
+use crate::{
+    BadPiece, Commit, Config, Engine, HandleError, Hello, HelloError, Identity, Key, Kind, Message, Now, Op,
+    Recovery, Registry, SessionId,
+    codec::encode,
+    keyspace::{KeyPiece, SpaceDelta},
+};
+use crdt_core::{Dot, ReplicaId, Rows};
+use g_counter::GCounter;
+use or_set::Kernel;
+use std::collections::BTreeMap;
+use version_vector::VersionVector;
+
+const ME: u64 = 1;
+const PEER: u64 = 2;
+const LINK: SessionId = SessionId(0);
+const NOW: Now = Now { wall: 1_000, mono: 1_000 };
+
+#[derive(Default)]
+struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Disk {
+    fn write(&mut self, commit: Commit) {
+        commit.deletes.iter().for_each(|key| drop(self.0.remove(key)));
+        self.0.extend(commit.puts);
+    }
+
+    fn open(&self, n: u64, config: Config) -> Engine {
+        let mut recovery = Recovery::new(Registry::new());
+        self.0.iter().for_each(|(key, value)| recovery.row(key, value));
+        let identity = Identity { cluster: "c".into(), name: format!("n{n}"), replica: ReplicaId::new(n) };
+        Engine::recover(config, identity, recovery).expect("the store can be read")
+    }
+
+    fn settle(&mut self, engine: &mut Engine) {
+        if let Some(commit) = engine.take_commit() {
+            self.write(commit);
+            engine.committed(NOW);
+        }
+    }
+}
+
+fn vector<const N: usize>(rows: [(u64, u64); N]) -> VersionVector {
+    rows.into_iter().collect()
+}
+
+fn rows<const N: usize>(rows: [(u64, u64); N]) -> Rows {
+    rows.into_iter().collect()
+}
+
+fn piece<const N: usize>(kind: Kind, name: &str, newest: [(u64, u64); N], bytes: Vec<u8>) -> KeyPiece {
+    KeyPiece { key: Key::new(kind, name), newest: vector(newest), bytes }
+}
+
+/// A leader with three writes of its own, connected to a peer that may say anything.
+struct Victim {
+    engine: Engine,
+    disk: Disk,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let mut disk = Disk::default();
+        let mut engine = disk.open(ME, Config::default());
+        for op in [Op::Increment(1), Op::Increment(1), Op::Add(vec![b"x".to_vec()])] {
+            engine.write(op.kind().as_str(), &op, None, NOW).unwrap();
+        }
+        disk.settle(&mut engine);
+        let hello = Disk::default().open(PEER, Config::default()).hello();
+        engine.connect(LINK, hello, NOW).unwrap();
+        Victim { engine, disk }
+    }
+
+    fn hears(&mut self, delta: &SpaceDelta) -> Result<(), HandleError> {
+        let part = Message::Part { delta: 1, offset: 0, last: true, bytes: encode(delta) };
+        let heard = self.engine.handle(LINK, part, NOW);
+        let before = (self.engine.version().clone(), self.engine.fingerprint());
+        self.disk.settle(&mut self.engine);
+        if heard.is_err() {
+            assert_eq!((self.engine.version().clone(), self.engine.fingerprint()), before);
+        }
+        let recovered = self.disk.open(ME, Config::default());
+        assert_eq!(recovered.version(), self.engine.version());
+        assert_eq!(recovered.fingerprint(), self.engine.fingerprint());
+        heard
+    }
+
+    fn refuses(&mut self, delta: &SpaceDelta) -> BadPiece {
+        match self.hears(delta) {
+            Err(HandleError::BadPiece { why, .. }) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn delta<const N: usize>(until: [(u64, u64); N], pieces: Vec<KeyPiece>) -> SpaceDelta {
+    SpaceDelta { since: VersionVector::new(), until: vector(until), floor: None, pieces }
+}
+
+#[test]
+fn a_row_that_nobody_wrote() {
+    let counter = encode(&GCounter::from(rows([(PEER, 1)])));
+    let bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::GCounter, "g", [], counter.clone())]);
+    assert_eq!(Victim::new().refuses(&bad), BadPiece::Unnamed(ReplicaId::new(PEER)));
+    let good = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::GCounter, "g", [(PEER, 1)], counter)]);
+    assert_eq!(Victim::new().hears(&good), Ok(()));
+}
+
+#[test]
+fn survivors_without_a_floor_and_a_floor_without_survivors() {
+    let kernel = Kernel::<Vec<u8>>::new();
+    let none_left = encode(&kernel.slice_since(&VersionVector::new(), true));
+    let bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::Set, "or-set", [(PEER, 1)], none_left)]);
+    assert_eq!(Victim::new().refuses(&bad), BadPiece::Survivors);
+    let nothing_said = encode(&kernel.slice_since(&VersionVector::new(), false));
+    let mut bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::Set, "or-set", [(PEER, 1)], nothing_said)]);
+    bad.floor = Some(vector([(PEER, 1)]));
+    assert_eq!(Victim::new().refuses(&bad), BadPiece::Survivors);
+}
+
+#[test]
+fn two_deltas_that_together_overflow_a_counter() {
+    let mut victim = Victim::new();
+    let full = rows([(PEER, u64::MAX)]);
+    let up = encode(&(full.clone(), Rows::new()));
+    victim.hears(&delta([(ME, 3), (PEER, 1)], vec![piece(Kind::PnCounter, "n", [(PEER, 1)], up)])).unwrap();
+    let down = encode(&(Rows::new(), full));
+    let bad = delta([(ME, 3), (PEER, 2)], vec![piece(Kind::PnCounter, "n", [(PEER, 2)], down)]);
+    assert_eq!(victim.refuses(&bad), BadPiece::Overflow(ReplicaId::new(PEER)));
+}
+
+#[test]
+fn an_update_of_another_key_and_one_key_twice() {
+    let up = encode(&(rows([(PEER, 1)]), Rows::new()));
+    let evil = piece(Kind::PnCounter, "evil", [(ME, 2), (PEER, 1)], up.clone());
+    let taken = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], vec![evil]));
+    assert_eq!(taken, BadPiece::Taken(Dot::new(ReplicaId::new(ME), 2)));
+    let twins = ["n", "m"].map(|name| piece(Kind::PnCounter, name, [(PEER, 1)], up.clone()));
+    let taken = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], twins.to_vec()));
+    assert_eq!(taken, BadPiece::Taken(Dot::new(ReplicaId::new(PEER), 1)));
+    let once = piece(Kind::PnCounter, "n", [(PEER, 1)], up);
+    let repeated = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], vec![once.clone(), once]));
+    assert_eq!(repeated, BadPiece::Repeated);
+}
+
+#[test]
+fn more_of_a_leaders_own_updates_than_it_made() {
+    let forged = encode(&(rows([(ME, 100)]), Rows::new()));
+    let bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::PnCounter, "pn-counter", [(ME, 2)], forged)]);
+    assert_eq!(Victim::new().refuses(&bad), BadPiece::Forged(ReplicaId::new(ME)));
+}
+
+#[test]
+fn more_replicas_than_a_mesh_may_have_also_in_two_steps() {
+    let crowd =
+        |from: u64| -> VersionVector { (from..from + 16_000).map(|id| (ReplicaId::new(id), 1)).collect() };
+    let mut victim = Victim::new();
+    let mut step = SpaceDelta { until: crowd(100), ..delta([], Vec::new()) };
+    assert_eq!(victim.hears(&step), Ok(()));
+    step.until = crowd(100_000);
+    assert!(matches!(victim.hears(&step), Err(HandleError::TooManyReplicas { .. })));
+    let other = Disk::default().open(3, Config::default());
+    let hello = victim.engine.hello();
+    assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
+    let mut other = other;
+    assert_eq!(other.connect(LINK, hello, NOW), Ok(()), "it can still talk to others");
+}
+
+#[test]
+fn unfinished_deltas_share_one_bound() {
+    let mut engine = Disk::default().open(ME, Config { max_staged: 1_000, ..Config::default() });
+    for n in 0..3 {
+        let hello = Disk::default().open(PEER + n, Config::default()).hello();
+        engine.connect(SessionId(n), hello, NOW).unwrap();
+    }
+    let part = Message::Part { delta: 1, offset: 0, last: false, bytes: vec![0; 400] };
+    assert_eq!(engine.handle(SessionId(0), part.clone(), NOW), Ok(()));
+    assert_eq!(engine.handle(SessionId(1), part.clone(), NOW), Ok(()));
+    let refused = engine.handle(SessionId(2), part.clone(), NOW);
+    assert_eq!(refused, Err(HandleError::TooLarge { limit: 1_000 }));
+    engine.disconnect(SessionId(0));
+    assert_eq!(engine.handle(SessionId(2), part, NOW), Ok(()), "there is room again");
+}
+
+#[test]
+fn who_is_always_behind_has_to_wait() {
+    let mut victim = Victim::new();
+    while victim.engine.poll(LINK, NOW).is_some() {}
+    let mut cuts = 0;
+    for ms in 0..1_000 {
+        let now = Now { mono: NOW.mono + ms, ..NOW };
+        victim.engine.handle(LINK, Message::Behind(VersionVector::new()), now).unwrap();
+        while let Some(message) = victim.engine.poll(LINK, now) {
+            cuts += usize::from(matches!(message, Message::Part { offset: 0, .. }));
+        }
+    }
+    assert!(cuts <= 3, "{cuts} deltas were cut in a second");
+}
+
+#[test]
+fn names_that_would_spoil_a_report() {
+    let hello = Disk::default().open(PEER, Config::default()).hello();
+    for name in ["", "a\nb", "\u{1b}[31mred", &"x".repeat(256)] {
+        let bad = Hello { name: name.into(), ..hello.clone() };
+        assert_eq!(Hello::decode(&bad.encode()), Err(HelloError::BadName), "{name:?}");
+    }
+}
