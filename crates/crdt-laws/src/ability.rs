@@ -92,7 +92,7 @@ impl<S: Subject> Abilities<S> {
             encode: |state| {
                 Ok(Encoded {
                     bytes: postcard::to_allocvec(state).map_err(|e| format!("postcard: {e}"))?,
-                    json: serde_json::to_string(state).map_err(|e| format!("JSON: {e}"))?,
+                    json: serde_json::to_string(state).map_err(|e| json_refuses(&e.to_string()))?,
                 })
             },
             decode: |bytes| postcard::from_bytes(bytes).map_err(|e| format!("postcard: {e}")),
@@ -109,6 +109,18 @@ impl<S: Subject> Abilities<S> {
             (expected != shown).then(|| (show(&expected), show(&shown)))
         });
     }
+}
+
+/// What JSON has against a value; where there is a remedy, with it.
+fn json_refuses(error: &str) -> String {
+    let remedy = match error {
+        "key must be a string" => {
+            "; JSON takes strings, integers, characters and booleans as keys of a map: give the key's type a string \
+             form where `is_human_readable()`, or serialise the map as a list of pairs"
+        }
+        _ => "",
+    };
+    format!("JSON: {error}{remedy}")
 }
 
 fn through_bytes<V: Serialize + DeserializeOwned>(value: &V) -> Result<V, String> {

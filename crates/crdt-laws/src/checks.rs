@@ -1,8 +1,9 @@
-//! The laws themselves, on given states.
+//! The laws themselves, on given states; those of deltas and stand-ins are in `deltas`.
 
 use crate::{
-    ability::{Abilities, Change, show},
+    ability::{Abilities, show},
     law::Law,
+    panics,
     subject::{Event, Past, Subject},
 };
 use crdt_core::{Dotted, Merge, ReplicaId};
@@ -22,8 +23,14 @@ pub(crate) enum Label {
     All,
     /// A replica as it is now.
     Now(usize),
+    /// A replica as it was before the update that is looked at.
+    Before(usize),
     /// A replica as it was after a step.
     At(usize, usize),
+    /// A replica, its metadata dropped.
+    Trimmed(usize),
+    /// A replica, encoded and decoded.
+    Decoded(usize),
 }
 
 impl fmt::Display for Label {
@@ -33,6 +40,9 @@ impl fmt::Display for Label {
             Label::All => f.write_str("all replicas merged"),
             Label::Now(node) => write!(f, "{}", name(node)),
             Label::At(node, 0) => write!(f, "({} at the start)", name(node)),
+            Label::Before(node) => write!(f, "({} before the update)", name(node)),
+            Label::Trimmed(node) => write!(f, "({} trimmed)", name(node)),
+            Label::Decoded(node) => write!(f, "({} through bytes)", name(node)),
             Label::At(node, step) => write!(f, "({} after step {step})", name(node)),
         }
     }
@@ -51,14 +61,37 @@ pub(crate) fn name(node: usize) -> char {
     char::from(b'A' + u8::try_from(node).expect("few replicas"))
 }
 
-/// One law found broken: what was compared, and the values.
+/// One law found broken: what was looked at, and what it was.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) law: Law,
-    pub(crate) left: (String, String),
-    pub(crate) right: (String, String),
+    pub(crate) found: Vec<(String, String)>,
     /// The states it happened to.
     pub(crate) given: Vec<(String, String)>,
+    /// As what it was found, before it was laid to trimming or to bytes, and why it was.
+    pub(crate) laid: Option<(Law, &'static str)>,
+}
+
+/// What the type is asked to do just now, in case it panics; `{0}`, `{1}` and `{2}` stand for the operands.
+///
+/// Set before every operation, so it has to be cheap: it becomes text only when someone reads it.
+#[derive(Clone, Copy)]
+pub(crate) struct Doing {
+    text: &'static str,
+    pub(crate) operands: [Label; 3],
+}
+
+impl Doing {
+    pub(crate) const NOTHING: Self = Doing { text: "", operands: [Label::Bottom; 3] };
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = ["{0}", "{1}", "{2}"].into_iter().zip(self.operands);
+        f.write_str(
+            &named.fold(self.text.to_owned(), |text, (at, label)| text.replace(at, &label.to_string())),
+        )
+    }
 }
 
 /// What is really done where a history says so; switched off to learn what a broken law is owed to.
@@ -72,14 +105,34 @@ pub(crate) struct Checker<'s, S: Subject> {
     pub(crate) abilities: &'s Abilities<S>,
     pub(crate) wanted: &'s dyn Fn(Law) -> bool,
     pub(crate) faults: Faults,
+    pub(crate) every_version: bool,
+    pub(crate) doing: Doing,
     pub(crate) counts: [u64; Law::ALL.len()],
     pub(crate) findings: Vec<Finding>,
 }
 
-type Text<'a> = &'a dyn Fn() -> String;
+pub(crate) type Text<'a> = &'a dyn Fn() -> String;
 
 impl<S: Subject> Checker<'_, S> {
-    /// Records a check; `left` and `right` each give what was looked at and what it was.
+    /// Says what the type is asked to do next, and to which states.
+    pub(crate) fn doing(&mut self, text: &'static str, operands: &[Label]) {
+        self.doing = Doing { text, ..Doing::NOTHING };
+        self.doing.operands[..operands.len()].copy_from_slice(operands);
+    }
+
+    /// Records a check; `found` gives what was looked at and what it was.
+    fn record(&mut self, law: Law, holds: bool, found: impl FnOnce() -> Vec<(String, String)>) -> bool {
+        if !(self.wanted)(law) {
+            return true;
+        }
+        self.counts[law as usize] += 1;
+        if !holds && self.findings.iter().all(|found| found.law != law) {
+            self.findings.push(Finding { law, found: found(), given: Vec::new(), laid: None });
+        }
+        holds
+    }
+
+    /// Records a check of two values that should agree.
     pub(crate) fn holds(
         &mut self,
         law: Law,
@@ -87,19 +140,24 @@ impl<S: Subject> Checker<'_, S> {
         left: (Text<'_>, Text<'_>),
         right: (Text<'_>, Text<'_>),
     ) -> bool {
-        if !(self.wanted)(law) {
-            return true;
-        }
-        self.counts[law as usize] += 1;
-        if !holds && self.findings.iter().all(|found| found.law != law) {
-            self.findings.push(Finding {
-                law,
-                left: (left.0(), left.1()),
-                right: (right.0(), right.1()),
-                given: Vec::new(),
-            });
-        }
-        holds
+        self.record(law, holds, || vec![(left.0(), left.1()), (right.0(), right.1())])
+    }
+
+    /// Records whether what was being done has panicked.
+    pub(crate) fn panicked<T>(&mut self, outcome: Result<T, String>) -> Option<T> {
+        let doing = self.doing;
+        let said = outcome.as_ref().err().cloned().unwrap_or_default();
+        self.record(Law::Panics, outcome.is_ok(), || vec![(format!("{doing} panics"), said)]);
+        outcome.ok()
+    }
+
+    /// The type's own invariant.
+    pub(crate) fn invariant(&mut self, state: &S::State, name: Text<'_>) {
+        let said = S::invariant(state);
+        self.record(Law::Invariant, said.is_ok(), || {
+            let wrong = said.err().unwrap_or_default();
+            vec![(name(), show(state)), ("breaks its invariant".into(), wrong)]
+        });
     }
 
     /// The two states must be equal.
@@ -114,7 +172,7 @@ impl<S: Subject> Checker<'_, S> {
     }
 
     /// A function said `said`; it should have said `truth`.
-    fn truth<V: Copy + PartialEq + fmt::Debug>(
+    pub(crate) fn truth<V: Copy + PartialEq + fmt::Debug>(
         &mut self,
         law: Law,
         said: V,
@@ -124,10 +182,12 @@ impl<S: Subject> Checker<'_, S> {
         self.holds(law, said == truth, (names.0, &|| show(&said)), (names.1, &|| show(&truth)))
     }
 
-    /// Runs `checks` with these states as what findings are about.
-    fn about(&mut self, states: &[&Known<'_, S::State>], checks: impl FnOnce(&mut Self)) {
+    /// Runs `checks` with these states as what findings are about; a panic in it is one.
+    pub(crate) fn about(&mut self, states: &[&Known<'_, S::State>], checks: impl FnOnce(&mut Self)) {
         let found = self.findings.len();
-        checks(self);
+        // The checks work on copies: what a panic leaves half done goes with them.
+        let outcome = panics::catch(|| checks(self));
+        self.panicked(outcome);
         for finding in &mut self.findings[found..] {
             finding.given.extend(states.iter().map(|known| (known.label.to_string(), show(known.state))));
         }
@@ -137,6 +197,9 @@ impl<S: Subject> Checker<'_, S> {
     pub(crate) fn one(&mut self, a: &Known<'_, S::State>) {
         self.about(&[a], |check| {
             let (name, state) = (a.label, a.state);
+            check.doing("the invariant of {0}", &[name]);
+            check.invariant(state, &|| name.to_string());
+            check.doing("{0}.merge({0})", &[name]);
             let mut twice = state.clone();
             let grew = twice.merge(state);
             check.equal(
@@ -151,14 +214,17 @@ impl<S: Subject> Checker<'_, S> {
                 twice != *state,
                 (&|| format!("{name}.merge({name}) returned"), &|| "whether it grew".into()),
             );
+            check.doing("bottom.merge({0})", &[name]);
             let mut from_bottom = S::State::default();
             from_bottom.merge(state);
+            check.invariant(&from_bottom, &|| format!("bottom ∨ {name}"));
             check.equal(
                 Law::Bottom,
                 &from_bottom,
                 state,
                 (&|| format!("bottom ∨ {name}"), &|| name.to_string()),
             );
+            check.doing("{0}.merge(bottom)", &[name]);
             let mut with_bottom = state.clone();
             with_bottom.merge(&S::State::default());
             check.equal(
@@ -184,6 +250,7 @@ impl<S: Subject> Checker<'_, S> {
             );
             decoded.ok()
         };
+        self.doing("encoding {0}", &[name]);
         let encoded = match (serde.encode)(a.state) {
             Ok(encoded) => encoded,
             Err(error) => {
@@ -191,8 +258,17 @@ impl<S: Subject> Checker<'_, S> {
                 return;
             }
         };
-        check(self, (serde.decode_json)(&encoded.json), "JSON");
+        self.doing("decoding {0} from JSON", &[name]);
+        let back = check(self, (serde.decode_json)(&encoded.json), "JSON");
+        if let Some(back) = &back {
+            self.invariant(back, &|| format!("{name} after JSON"));
+        }
+        self.doing("decoding {0} from postcard", &[name]);
         let back = check(self, (serde.decode)(&encoded.bytes), "postcard");
+        if let Some(back) = &back {
+            self.invariant(back, &|| format!("{name} after postcard"));
+        }
+        self.doing("encoding {0} again, decoded", &[name]);
         if let Some(Ok(again)) = back.filter(|back| back == a.state).map(|back| (serde.encode)(&back)) {
             let equal = again.bytes == encoded.bytes && again.json == encoded.json;
             self.holds(
@@ -241,14 +317,17 @@ impl<S: Subject> Checker<'_, S> {
     /// `x ∨ y`, with the laws that look at the merge itself.
     fn join(&mut self, x: &Known<'_, S::State>, y: &Known<'_, S::State>) -> S::State {
         let (l, r) = (x.label, y.label);
+        self.doing("{0}.merge({1})", &[l, r]);
         let mut joined = x.state.clone();
         let grew = joined.merge(y.state);
+        self.invariant(&joined, &|| format!("{l} ∨ {r}"));
         self.truth(
             Law::Growth,
             grew,
             joined != *x.state,
             (&|| format!("{l}.merge({r}) returned"), &|| format!("whether {l} changed")),
         );
+        self.doing("{0}.merge_owned({1})", &[l, r]);
         let mut owned = x.state.clone();
         let owned_grew = owned.merge_owned(y.state.clone());
         self.equal(
@@ -263,6 +342,7 @@ impl<S: Subject> Checker<'_, S> {
             grew,
             (&|| format!("{l}.merge_owned({r}) returned"), &|| format!("{l}.merge({r}) returned")),
         );
+        self.doing("the last counters of {0}, {1} and {0} ∨ {1}", &[l, r]);
         for id in (0..MOST_REPLICAS).map(id) {
             let had = x.state.last_counter(id).max(y.state.last_counter(id));
             let has = joined.last_counter(id);
@@ -274,9 +354,10 @@ impl<S: Subject> Checker<'_, S> {
             );
         }
         for side in [x, y] {
+            let name = side.label;
+            self.doing("{2}.merge({0} ∨ {1})", &[l, r, name]);
             let mut above = side.state.clone();
             above.merge(&joined);
-            let name = side.label;
             self.equal(
                 Law::Inflationary,
                 &above,
@@ -284,6 +365,7 @@ impl<S: Subject> Checker<'_, S> {
                 (&|| format!("{name} ∨ ({l} ∨ {r})"), &|| format!("{l} ∨ {r}")),
             );
         }
+        self.doing("({0} ∨ {1}).merge({1})", &[l, r]);
         let mut again = joined.clone();
         again.merge(y.state);
         self.equal(
@@ -299,6 +381,7 @@ impl<S: Subject> Checker<'_, S> {
         let Some(compare) = self.abilities.order else { return };
         let truth = by_merge(ab == b.state, ba == a.state);
         let (l, r) = (a.label, b.label);
+        self.doing("comparing {0} and {1}", &[l, r]);
         self.truth(
             Law::Order,
             compare(a.state, b.state),
@@ -316,6 +399,7 @@ impl<S: Subject> Checker<'_, S> {
     fn versions(&mut self, a: &Known<'_, S::State>, b: &Known<'_, S::State>, ab: &S::State) {
         let Some(delta) = &self.abilities.delta else { return };
         let (l, r) = (a.label, b.label);
+        self.doing("comparing the versions of {0} and {1}", &[l, r]);
         let versions = (delta.compare)(a.state, b.state);
         if versions == Some(Ordering::Equal) {
             self.equal(
@@ -335,6 +419,7 @@ impl<S: Subject> Checker<'_, S> {
 
     fn same_bytes(&mut self, a: &Known<'_, S::State>, b: &Known<'_, S::State>) {
         let Some(serde) = &self.abilities.serde else { return };
+        self.doing("encoding {0} and {1}", &[a.label, b.label]);
         let (Ok(left), Ok(right)) = ((serde.encode)(a.state), (serde.encode)(b.state)) else { return };
         let (l, r) = (a.label, b.label);
         self.holds(
@@ -353,6 +438,7 @@ impl<S: Subject> Checker<'_, S> {
         c: &Known<'_, S::State>,
     ) {
         self.about(&[a, b, c], |check| {
+            check.doing("merging {0}, {1} and {2}", &[a.label, b.label, c.label]);
             let mut left = a.state.clone();
             left.merge(b.state);
             left.merge(c.state);
@@ -370,203 +456,16 @@ impl<S: Subject> Checker<'_, S> {
         });
     }
 
-    /// What `a` learned of `b`, passed on to `x`: a delta cut by one who merged must do for both.
-    pub(crate) fn relay(
-        &mut self,
-        x: &Known<'_, S::State>,
-        a: &Known<'_, S::State>,
-        b: &Known<'_, S::State>,
-    ) {
-        let Some(deltas) = &self.abilities.delta else { return };
-        let mut merged = a.state.clone();
-        merged.merge(b.state);
-        let mut relays = vec![(merged, "merged")];
-        let mut updated = a.state.clone();
-        // That it is not refused is checked with the two alone.
-        if (deltas.cut)(b.state, a.state)(&mut updated).is_ok() {
-            relays.push((updated, "applied the delta of"));
-        }
-        self.about(&[x, a, b], |check| {
-            let (l, relay, origin) = (x.label, a.label, b.label);
-            for (passed_on, how) in relays {
-                let mut joined = x.state.clone();
-                joined.merge(&passed_on);
-                let mut got = x.state.clone();
-                let applied = (deltas.cut)(&passed_on, x.state)(&mut got);
-                check.holds(
-                    Law::DeltaEqualsMerge,
-                    applied.is_ok() && got == joined,
-                    (&|| format!("{l} with the delta of {relay}, which has {how} {origin}"), &|| show(&got)),
-                    (&|| format!("{l} ∨ {relay}, which has {how} {origin}"), &|| show(&joined)),
-                );
-            }
-        });
-    }
-
-    /// The delta of `y` since the version of `z`, at `x`.
-    pub(crate) fn delta(
-        &mut self,
-        x: &Known<'_, S::State>,
-        y: &Known<'_, S::State>,
-        z: &Known<'_, S::State>,
-    ) {
-        let Some(deltas) = &self.abilities.delta else { return };
-        self.about(&[x, y, z], |check| {
-            let covered = z.past.is_subset(x.past);
-            let law = if covered { Law::DeltaEqualsMerge } else { Law::DeltaGap };
-            let mut joined = x.state.clone();
-            joined.merge(y.state);
-            let what =
-                |from: &str| format!("{} with the delta of {} since {}{from}", x.label, y.label, z.label);
-            check.apply(law, covered, x, y, &joined, &(deltas.cut)(y.state, z.state), &|| what(""));
-            if let Some(wire) = check.abilities.wire.filter(|_| x.label == z.label) {
-                match wire(y.state, z.state) {
-                    Ok(change) => {
-                        check.apply(Law::DeltaAfterBytes, covered, x, y, &joined, &change, &|| {
-                            what(", sent as bytes")
-                        });
-                    }
-                    Err(error) => {
-                        check.holds(
-                            Law::DeltaAfterBytes,
-                            false,
-                            (&|| what(", sent as bytes"), &|| error.clone()),
-                            (&|| "expected".into(), &|| "decodes".into()),
-                        );
-                    }
-                }
-            }
-        });
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one call from each of two places, all of one kind")]
-    fn apply(
-        &mut self,
-        law: Law,
-        covered: bool,
-        x: &Known<'_, S::State>,
-        y: &Known<'_, S::State>,
-        joined: &S::State,
-        change: &Change<S::State>,
-        what: Text<'_>,
-    ) {
-        let (l, r) = (x.label, y.label);
-        let join: Text<'_> = &|| format!("{l} ∨ {r}");
-        let mut got = x.state.clone();
-        let grew = match change(&mut got) {
-            Ok(grew) => grew,
-            Err(gap) => {
-                self.holds(law, !covered, (what, &|| format!("refused: {gap}")), (join, &|| show(joined)));
-                self.equal(law, &got, x.state, (&|| format!("{} (refused)", what()), &|| l.to_string()));
-                return;
-            }
-        };
-        self.truth(
-            law,
-            grew,
-            got != *x.state,
-            (&|| format!("{}: returned", what()), &|| format!("whether {l} changed")),
-        );
-        if covered {
-            self.equal(law, &got, joined, (what, join));
-            let mut twice = got.clone();
-            let again = change(&mut twice);
-            self.equal(
-                law,
-                &twice,
-                &got,
-                (&|| format!("{}, applied twice", what()), &|| "applied once".into()),
-            );
-            self.truth(law, again, Ok(false), (&|| "the second time returned".into(), &|| "expected".into()));
-            return;
-        }
-        // What a delta over a gap brought must not hide what it did not bring.
-        for (left, right, text) in [(&got, y.state, "then merged with"), (y.state, &got, "merged into")] {
-            let mut healed = left.clone();
-            healed.merge(right);
-            self.equal(law, &healed, joined, (&|| format!("{}, {text} {r}", what()), join));
-        }
-        if let Some(deltas) = &self.abilities.delta {
-            let rest = (deltas.cut)(y.state, &got);
-            let mut healed = got.clone();
-            let applied = rest(&mut healed);
-            self.holds(
-                law,
-                applied.is_ok() && healed == *joined,
-                (&|| format!("{}, then with the delta since that", what()), &|| show(&healed)),
-                (join, &|| show(joined)),
-            );
-        }
-    }
-
     /// What the state shows, against the model.
     pub(crate) fn model(&mut self, a: &Known<'_, S::State>, past: &[&Event<S::Op>]) {
         let Some(model) = self.abilities.model else { return };
-        let mismatch = model(a.state, past);
-        let (expected, shown) = mismatch.clone().unwrap_or_default();
         self.about(&[a], |check| {
-            check.holds(
-                Law::Model,
-                mismatch.is_none(),
-                (&|| format!("{} shows", a.label), &|| shown.clone()),
-                (&|| "its model says".into(), &|| expected.clone()),
-            );
-        });
-    }
-
-    /// `stand_in` took the place of `original` (bytes, trimming): merges and deltas with `other` must not notice.
-    pub(crate) fn stand_in(
-        &mut self,
-        law: Law,
-        original: &Known<'_, S::State>,
-        stand_in: &S::State,
-        what: &str,
-        other: &Known<'_, S::State>,
-        other_receives: bool,
-    ) {
-        self.about(&[original, other], |check| {
-            let (o, r) = (original.label, other.label);
-            let substitute = || format!("({o} {what})");
-            let mut joined = original.state.clone();
-            joined.merge(other.state);
-            let receivers = [(stand_in, other.state), (other.state, stand_in)];
-            for (at, (receiver, source)) in receivers.into_iter().enumerate() {
-                if at == 1 && !other_receives {
-                    continue;
-                }
-                let mut got = receiver.clone();
-                got.merge(source);
-                check.equal(
-                    law,
-                    &got,
-                    &joined,
-                    (
-                        &|| {
-                            if at == 0 {
-                                format!("{} ∨ {r}", substitute())
-                            } else {
-                                format!("{r} ∨ {}", substitute())
-                            }
-                        },
-                        &|| format!("{o} ∨ {r}"),
-                    ),
-                );
-                let Some(deltas) = &check.abilities.delta else { continue };
-                let mut got = receiver.clone();
-                let applied = (deltas.cut)(source, receiver)(&mut got);
-                check.holds(
-                    law,
-                    applied.is_ok() && got == joined,
-                    (
-                        &|| match at {
-                            0 => format!("{} with the delta of {r}", substitute()),
-                            _ => format!("{r} with the delta of {}", substitute()),
-                        },
-                        &|| applied.map_or_else(|gap| format!("refused: {gap}"), |_| show(&got)),
-                    ),
-                    (&|| format!("{o} ∨ {r}"), &|| show(&joined)),
-                );
-            }
+            check.doing("what {0} shows, or its model", &[a.label]);
+            let mismatch = model(a.state, past);
+            check.record(Law::Model, mismatch.is_none(), || {
+                let (expected, shown) = mismatch.unwrap_or_default();
+                vec![(format!("{} shows", a.label), shown), ("its model says".into(), expected)]
+            });
         });
     }
 }

@@ -63,7 +63,7 @@ impl<Op: Arbitrary> Arbitrary for Step<Op> {
         }
     }
 
-    /// Smaller numbers, simpler updates; a delta becomes a merge.
+    /// Smaller numbers, simpler updates; a delta becomes a merge, and what only shows a state, a sending.
     fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
         match self.clone() {
             Step::Update { at, op, now } => {
@@ -75,12 +75,18 @@ impl<Op: Arbitrary> Arbitrary for Step<Op> {
                 let places = lower(at).map(move |at| Step::Update { at, op: op.clone(), now });
                 Box::new(places.chain(ops).chain(times))
             }
-            Step::Merge { from, to } => {
-                Box::new(lower_pair(from, to).map(|(from, to)| Step::Merge { from, to }))
-            }
+            Step::Merge { from, to } => Box::new(
+                std::iter::once(Step::Send { from, since: None })
+                    .chain(lower_pair(from, to).map(|(from, to)| Step::Merge { from, to })),
+            ),
             Step::Pull { from, to } => Box::new(
-                std::iter::once(Step::Merge { from, to })
-                    .chain(lower_pair(from, to).map(|(from, to)| Step::Pull { from, to })),
+                [
+                    Step::Send { from, since: None },
+                    Step::Send { from: to, since: None },
+                    Step::Merge { from, to },
+                ]
+                .into_iter()
+                .chain(lower_pair(from, to).map(|(from, to)| Step::Pull { from, to })),
             ),
             Step::Send { from, since } => {
                 Box::new(lower(from).map(move |from| Step::Send { from, since }).chain(

@@ -7,17 +7,23 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Law {
-    /// No update, merge, delta or round trip panics.
+    /// No update, merge, delta, comparison or round trip panics.
     Panics,
     /// An update that returns an error leaves the state and the numbering as they were.
     RefusedUpdate,
     /// An update takes a number of its own replica that no other update ever had.
     ///
-    /// A type that keeps no last counters because its updates have other names, as a register has its stamps, leaves
-    /// this law and [`Counters`](Law::Counters) out.
+    /// An accepted update that changes nothing may take none. A type that keeps no last counters because its updates have
+    /// other names, as a register has its stamps, leaves this law and [`Counters`](Law::Counters) out.
     Dots,
+    /// [`Subject::invariant`](crate::Subject::invariant) holds in every state that is reached.
+    ///
+    /// A type that states none passes; its checks are counted all the same.
+    Invariant,
     /// A restart gives back what was last shown to anybody.
     Restart,
+    /// A trimmed state equals what it was.
+    Trimming,
     /// `decode(encode(a)) == a`, in postcard and in JSON.
     SerdeRoundTrip,
     /// Equal states encode to equal bytes.
@@ -56,17 +62,21 @@ pub enum Law {
     Convergence,
     /// A state shows what a naive model makes of the updates that it has seen.
     Model,
-    /// Updates have an effect at all.
+    /// Updates are accepted, at least one in a hundred over the whole run, and have an effect at all.
+    ///
+    /// Where hardly any is, the other laws were checked on next to nothing.
     Effect,
 }
 
 impl Law {
     /// Every law, by rank.
-    pub const ALL: [Law; 24] = [
+    pub const ALL: [Law; 26] = [
         Law::Panics,
         Law::RefusedUpdate,
         Law::Dots,
+        Law::Invariant,
         Law::Restart,
+        Law::Trimming,
         Law::SerdeRoundTrip,
         Law::CanonicalBytes,
         Law::Commutative,
@@ -94,39 +104,84 @@ impl Law {
         (Law::Commutative..=Law::Model).contains(&self)
     }
 
-    /// The law's name in words, as reports print it.
+    /// How the values that a counterexample shows are related.
+    pub(crate) const fn relation(self) -> &'static str {
+        match self {
+            Law::Panics | Law::Invariant | Law::Effect => "found",
+            Law::Dots => "the first should be above the second",
+            Law::Counters => "the first should not be below the second",
+            _ => "these should be equal",
+        }
+    }
+
+    /// The law's name in a few words: `delta gap`.
     pub const fn name(self) -> &'static str {
         match self {
-            Law::Panics => "nothing panics",
-            Law::RefusedUpdate => "a refused update changes nothing",
-            Law::Dots => "dots are never reused",
-            Law::Restart => "a restart keeps what was shown",
+            Law::Panics => "panics",
+            Law::RefusedUpdate => "refused update",
+            Law::Dots => "dots",
+            Law::Invariant => "invariant",
+            Law::Restart => "restart",
+            Law::Trimming => "trimming",
             Law::SerdeRoundTrip => "serde round-trip",
-            Law::CanonicalBytes => "equal states give equal bytes",
+            Law::CanonicalBytes => "canonical bytes",
             Law::Commutative => "commutative",
             Law::Associative => "associative",
             Law::Idempotent => "idempotent",
             Law::Inflationary => "inflationary",
             Law::Bottom => "bottom",
-            Law::Order => "order agrees with merge",
-            Law::Growth => "merge tells growth",
-            Law::Counters => "last counters never fall",
-            Law::MergeOwned => "merge_owned equals merge",
+            Law::Order => "order",
+            Law::Growth => "growth",
+            Law::Counters => "counters",
+            Law::MergeOwned => "merge_owned",
             Law::DeltaEqualsMerge => "delta equals merge",
+            Law::DeltaGap => "delta gap",
+            Law::DeltaAfterBytes => "merge or delta after bytes",
+            Law::DeltaAfterTrimming => "merge or delta after trimming",
+            Law::EqualVersions => "equal versions",
+            Law::VersionOrder => "version order",
+            Law::Convergence => "convergence",
+            Law::Model => "model",
+            Law::Effect => "effect",
+        }
+    }
+
+    /// What the law says, in a clause: `a delta claims only what it brings`.
+    pub const fn statement(self) -> &'static str {
+        match self {
+            Law::Panics => "nothing panics",
+            Law::RefusedUpdate => "a refused update changes nothing",
+            Law::Dots => "an update takes a number that none had before",
+            Law::Invariant => "every reached state keeps the invariant",
+            Law::Restart => "a restart keeps what was shown",
+            Law::Trimming => "trimming changes nothing",
+            Law::SerdeRoundTrip => "what is decoded equals what was encoded",
+            Law::CanonicalBytes => "equal states give equal bytes",
+            Law::Commutative => "a ∨ b == b ∨ a",
+            Law::Associative => "(a ∨ b) ∨ c == a ∨ (b ∨ c)",
+            Law::Idempotent => "a ∨ a == a",
+            Law::Inflationary => "merges and updates never move a state down",
+            Law::Bottom => "bottom ∨ a == a",
+            Law::Order => "order agrees with merge",
+            Law::Growth => "merge tells whether the state grew",
+            Law::Counters => "no merge lowers a last counter",
+            Law::MergeOwned => "merge_owned equals merge",
+            Law::DeltaEqualsMerge => "a delta brings what a merge would",
             Law::DeltaGap => "a delta claims only what it brings",
-            Law::DeltaAfterBytes => "delta after a round-trip through bytes equals merge",
-            Law::DeltaAfterTrimming => "delta after trimming equals merge",
+            Law::DeltaAfterBytes => "states and deltas that went through bytes merge as before",
+            Law::DeltaAfterTrimming => "trimmed states merge, and give deltas, as untrimmed ones",
             Law::EqualVersions => "equal versions imply equal states",
             Law::VersionOrder => "versions are ordered as states",
             Law::Convergence => "equal histories imply equal states",
-            Law::Model => "matches its model",
-            Law::Effect => "updates have an effect",
+            Law::Model => "a state shows what its model says",
+            Law::Effect => "updates are accepted, and have an effect",
         }
     }
 }
 
+/// The name in words and the name in code: `delta gap (Law::DeltaGap)`.
 impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(&format!("{} (Law::{self:?})", self.name()))
     }
 }

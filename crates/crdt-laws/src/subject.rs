@@ -30,6 +30,11 @@ pub trait Subject: 'static {
     /// # Errors
     ///
     /// Whatever the type refuses the update with; the law is that nothing has changed then.
+    ///
+    /// A refused update is no [`Event`], so no model hears of it. An accepted one is, also if it changed nothing (the
+    /// removal of what is not there); such an update may take no number. A suite of which nearly all updates are
+    /// refused breaks [`Law::Effect`](crate::Law::Effect), for it has checked nothing: draw updates that can be
+    /// accepted, or build up in `update` what they need.
     fn update(replica: &mut Replica<Self::State>, op: &Self::Op, now: u64) -> Outcome;
 
     /// A new replica from a copy of another. By default a clone of the state under the new `id`.
@@ -47,8 +52,49 @@ pub trait Subject: 'static {
     /// Drops metadata, such as the memory of removals; by default there is none.
     ///
     /// `stable` is what every replica has, durably: for each replica a counter up to which all its updates are
-    /// known everywhere. Trimming leaves a state equal to what it was.
+    /// known everywhere. Trimming leaves a state equal to what it was ([`Law::Trimming`](crate::Law::Trimming)).
+    ///
+    /// With [`Suite::serde`](crate::Suite::serde) equal states must give equal bytes, and a trimmed state equals the
+    /// untrimmed one: what trimming drops must stay out of the serialised bytes. A type that keeps it there on purpose
+    /// leaves [`Law::CanonicalBytes`](crate::Law::CanonicalBytes) out.
     fn trim(_state: &mut Self::State, _stable: &Rows) {}
+
+    /// What must hold inside every state that is ever reached: entries sorted, none twice, no count below another.
+    ///
+    /// Checked on every state after a step, and on every merge, delta and decoding that the laws look at, as
+    /// [`Law::Invariant`](crate::Law::Invariant). By default nothing is asked. It says of one state what the other laws
+    /// say of several; a state that breaks it usually breaks those later and less clearly.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the state, for the reader of a counterexample.
+    ///
+    /// ```
+    /// # use crdt_core::{Replica, Rows};
+    /// # use crdt_laws::{Outcome, Subject};
+    /// # struct Visits;
+    /// # impl Subject for Visits {
+    /// #     type State = Rows;
+    /// #     type Op = ();
+    /// #     fn update(replica: &mut Replica<Rows>, (): &(), _now: u64) -> Outcome {
+    /// #         replica.update(|rows, tick| {
+    /// #             let dot = tick.take()?;
+    /// #             rows.raise(dot.replica, dot.counter);
+    /// #             Ok(())
+    /// #         })
+    /// #     }
+    /// fn invariant(state: &Rows) -> Result<(), String> {
+    ///     match state.iter().find(|row| row.1 == 0) {
+    ///         None => Ok(()),
+    ///         Some((replica, _)) => Err(format!("the row of {replica} is kept though it is 0")),
+    ///     }
+    /// }
+    /// # }
+    /// # crdt_laws::check::<Visits>();
+    /// ```
+    fn invariant(_state: &Self::State) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A naive model of the type: what a reader should see, said from the updates alone.
@@ -68,12 +114,14 @@ pub trait Model: Subject {
     fn expected(past: &[&Event<Self::Op>]) -> Self::View;
 }
 
-/// An update that was carried out in a generated history.
+/// An update that was accepted in a generated history; what was refused is none.
 #[derive(Clone, Debug)]
 pub struct Event<Op> {
     /// The update.
     pub op: Op,
     /// Its name: the replica, and the last counter that the update took there.
+    ///
+    /// An accepted update that changed nothing may have taken none; then it bears the counter of the one before, or 0.
     pub dot: Dot,
     /// What that replica's clock showed.
     pub now: u64,

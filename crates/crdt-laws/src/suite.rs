@@ -1,9 +1,9 @@
 use crate::{
     ability::Abilities,
-    checks::{Checker, Faults, Finding},
+    checks::{Checker, Doing, Faults, Finding},
     history::History,
     law::Law,
-    report::{Report, Violation},
+    report::{Report, Updates, Violation},
     subject::{Model, Subject},
     world::World,
 };
@@ -32,6 +32,13 @@ const MOST_SHRINKS: u32 = 20_000;
 ///
 /// A new suite checks what every [`Subject`] must keep; [`order`](Suite::order), [`delta`](Suite::delta),
 /// [`wire`](Suite::wire), [`serde`](Suite::serde) and [`model`](Suite::model) add the laws of what else the type can do.
+///
+/// The default of 1,000 histories takes about one second of one core for a small type with all of that, optimised, and
+/// some three seconds without optimisation. A step is checked in **O(r)** merges and deltas of `r` replicas (at most 6),
+/// so time grows with the cost of those and of `==`; `Debug` is used only for a counterexample.
+///
+/// The run fails as well, by [`Law::Effect`], if hardly any update was accepted. While it runs, panics of the type under
+/// test are caught and told as [`Law::Panics`] with the operation and its operands; they are not printed.
 ///
 /// The same seed gives the same histories. Two environment variables, for a long soak or to repeat a run, override
 /// what is set here: `CRDT_LAWS_CASES` and `CRDT_LAWS_SEED`.
@@ -84,7 +91,16 @@ impl<S: Subject> Suite<S> {
         self
     }
 
-    /// Adds the laws of bytes (postcard and JSON); a restart then keeps what the bytes keep.
+    /// Adds the laws of bytes, in two formats; a restart then keeps what the bytes keep.
+    ///
+    /// The state must go through both postcard, which does not describe itself (so no untagged enums, flattened or
+    /// sometimes skipped fields), and JSON. JSON's maps take strings, integers, characters and booleans as keys, and
+    /// `key must be a string` says that a key is something else: give its type a string form where the format
+    /// [is human-readable](serde::Serializer::is_human_readable), as [`ReplicaId`](crdt_core::ReplicaId) and
+    /// [`Dot`](crdt_core::Dot) have, or serialise the map as a list of pairs.
+    ///
+    /// Equal states must give equal bytes ([`Law::CanonicalBytes`]). What [`Subject::trim`] drops must therefore stay
+    /// out of the bytes, as must all else that `==` does not see; leave that law out if it is in there on purpose.
     pub fn serde(mut self) -> Self
     where
         S::State: Serialize + DeserializeOwned,
@@ -141,18 +157,17 @@ impl<S: Subject> Suite<S> {
         self.cases = from_env("CRDT_LAWS_CASES").unwrap_or(self.cases);
         self.seed = from_env("CRDT_LAWS_SEED").unwrap_or(self.seed);
         let mut report = Report::default();
-        let mut updates = (0, 0);
         for case in 0..self.cases {
-            let played = self.play(&self.history(case), false);
+            let played = self.play(&self.history(case), Look::ONCE);
             if !played.findings.is_empty() {
                 return Err(Box::new(self.explain(case)));
             }
-            report.add(&played.counts);
-            updates.0 += played.updates.0;
-            updates.1 += played.updates.1;
+            report.add(&played.counts, played.updates);
         }
-        if updates.0 > 0 && updates.1 == 0 && self.wants(Law::Effect) {
-            return Err(Box::new(self.without_effect(updates.0)));
+        if self.wants(Law::Effect)
+            && let Some(found) = report.effect()
+        {
+            return Err(Box::new(self.without_effect(found)));
         }
         Ok(report)
     }
@@ -166,38 +181,55 @@ impl<S: Subject> Suite<S> {
     }
 
     /// Plays a history. What it breaks only if states are trimmed is laid to trimming, and so for bytes.
-    fn play(&self, history: &History<S::Op>, traced: bool) -> Played {
+    fn play(&self, history: &History<S::Op>, look: Look) -> Played {
         let all = Faults { trimming: true, bytes: true };
-        let mut played = self.play_with(history, traced, all);
+        let mut played = self.play_with(history, look, all);
         if !played.findings.iter().any(|finding| finding.law.may_follow()) {
             return played;
         }
-        let neither = Faults { trimming: false, bytes: false };
-        for (law, without) in [
-            (Law::DeltaAfterTrimming, Faults { bytes: true, ..neither }),
-            (Law::DeltaAfterBytes, Faults { trimming: true, ..neither }),
-            (Law::DeltaAfterTrimming, neither),
+        let (neither, untraced) = (Faults { trimming: false, bytes: false }, Look { traced: false, ..look });
+        for (law, without, why) in [
+            (
+                Law::DeltaAfterTrimming,
+                Faults { bytes: true, ..neither },
+                "which the same history keeps if nothing is trimmed",
+            ),
+            (
+                Law::DeltaAfterBytes,
+                Faults { trimming: true, ..neither },
+                "which the same history keeps if no state goes through bytes",
+            ),
+            (
+                Law::DeltaAfterTrimming,
+                neither,
+                "which the same history keeps if no state is trimmed or goes through bytes",
+            ),
         ] {
-            if self.wants(law) && self.play_with(history, false, without).findings.is_empty() {
-                let laid = played.findings.iter_mut().filter(|finding| finding.law.may_follow());
-                laid.for_each(|finding| finding.law = law);
+            if self.wants(law) && self.play_with(history, untraced, without).findings.is_empty() {
+                for finding in played.findings.iter_mut().filter(|finding| finding.law.may_follow()) {
+                    finding.laid = (finding.law != law).then_some((finding.law, why));
+                    finding.law = law;
+                }
                 break;
             }
         }
         played
     }
 
-    fn play_with(&self, history: &History<S::Op>, traced: bool, faults: Faults) -> Played {
+    fn play_with(&self, history: &History<S::Op>, look: Look, faults: Faults) -> Played {
         let checker = Checker {
             abilities: &self.abilities,
             wanted: &|law| self.wants(law),
             faults,
+            every_version: look.every_version,
+            doing: Doing::NOTHING,
             counts: [0; Law::ALL.len()],
             findings: Vec::new(),
         };
-        let mut world = World::new(Some(checker), traced);
+        let mut world = World::new(Some(checker), look.traced);
         world.play(history);
-        let (trace, updates) = (world.trace.take().unwrap_or_default(), world.updates);
+        let trace = world.trace.take().unwrap_or_default();
+        let updates = std::mem::take(&mut world.updates);
         let checker = world.into_checker().expect("given above");
         Played { findings: checker.findings, counts: checker.counts, trace, updates }
     }
@@ -211,7 +243,7 @@ impl<S: Subject> Suite<S> {
         let mut broken = BTreeSet::new();
         let mut worst: Option<(Law, u64)> = None;
         for case in first..self.cases.min(first + LOOK_FURTHER) {
-            for finding in self.play(&self.history(case), false).findings {
+            for finding in self.play(&self.history(case), Look::ONCE).findings {
                 broken.insert(finding.law);
                 if worst.is_none_or(|(law, _)| finding.law < law) {
                     worst = Some((finding.law, case));
@@ -220,10 +252,14 @@ impl<S: Subject> Suite<S> {
         }
         let (law, case) = worst.expect("the first case broke a law, and cases are repeatable");
         let original = self.history(case);
-        let small = self.shrink(original.clone(), law);
-        let mut played = self.play(&small, true);
+        // A step that matters only because the next one is looked at differently is to be shrunk away, so everything
+        // is looked at, unless that finds another law first.
+        let every = Look { every_version: true, ..Look::ONCE };
+        let look = if self.breaks(&original, law, every) { every } else { Look::ONCE };
+        let small = self.shrink(original.clone(), law, look);
+        let mut played = self.play(&small, Look { traced: true, ..look });
         let at = played.findings.iter().position(|finding| finding.law == law);
-        let Finding { left, right, given, .. } =
+        let Finding { found, given, laid, .. } =
             played.findings.swap_remove(at.expect("shrinking keeps the law"));
         broken.remove(&law);
         Violation {
@@ -231,21 +267,26 @@ impl<S: Subject> Suite<S> {
             subject: std::any::type_name::<S>(),
             case: first,
             seed: self.seed,
-            steps: (original.steps.len(), small.steps.len()),
+            steps: Some((original.steps.len(), small.steps.len())),
             history: played.trace,
             given,
-            found: vec![left, right],
+            found,
+            laid,
             also: broken.into_iter().collect(),
         }
     }
 
-    fn shrink(&self, mut history: History<S::Op>, law: Law) -> History<S::Op> {
+    fn breaks(&self, history: &History<S::Op>, law: Law, look: Look) -> bool {
+        self.play(history, look).findings.iter().any(|finding| finding.law == law)
+    }
+
+    fn shrink(&self, mut history: History<S::Op>, law: Law, look: Look) -> History<S::Op> {
         let mut left = MOST_SHRINKS;
         'smaller: loop {
             for candidate in history.shrink() {
                 let Some(rest) = left.checked_sub(1) else { break };
                 left = rest;
-                if self.play(&candidate, false).findings.iter().any(|finding| finding.law == law) {
+                if self.breaks(&candidate, law, look) {
                     history = candidate;
                     continue 'smaller;
                 }
@@ -254,19 +295,17 @@ impl<S: Subject> Suite<S> {
         }
     }
 
-    fn without_effect(&self, updates: u64) -> Violation {
+    fn without_effect(&self, found: Vec<(String, String)>) -> Violation {
         Violation {
             law: Law::Effect,
             subject: std::any::type_name::<S>(),
             case: self.cases.saturating_sub(1),
             seed: self.seed,
-            steps: (0, 0),
+            steps: None,
             history: Vec::new(),
             given: Vec::new(),
-            found: vec![
-                ("updates that were accepted".into(), updates.to_string()),
-                ("updates that changed a state".into(), "0".into()),
-            ],
+            found,
+            laid: None,
             also: Vec::new(),
         }
     }
@@ -283,11 +322,24 @@ impl<S: Subject> fmt::Debug for Suite<S> {
     }
 }
 
+/// How closely a history is looked at while it is played.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Writes down what happens.
+    traced: bool,
+    /// Checks deltas since every version at hand, not since one in turn.
+    every_version: bool,
+}
+
+impl Look {
+    const ONCE: Self = Look { traced: false, every_version: false };
+}
+
 struct Played {
     findings: Vec<Finding>,
     counts: [u64; Law::ALL.len()],
     trace: Vec<String>,
-    updates: (u64, u64),
+    updates: Updates,
 }
 
 /// A number from the environment; text that is not one is an error of the caller's, not to be passed over.

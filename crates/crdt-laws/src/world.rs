@@ -6,18 +6,15 @@
 
 use crate::{
     ability::{Change, show},
-    checks::{Checker, Known, Label, MOST_REPLICAS, id, name},
+    checks::{Checker, Known, Label, MOST_REPLICAS, Text, id, name},
     history::{History, Step},
     law::Law,
+    panics,
+    report::Updates,
     subject::{Event, Past, Subject},
 };
 use crdt_core::{Dot, Dotted, Merge, Replica, Rows};
-use std::{
-    any::Any,
-    iter::once,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    rc::Rc,
-};
+use std::{iter::once, rc::Rc};
 
 /// How many earlier states are kept to be checked against the present ones.
 const MOST_EARLIER: usize = 3;
@@ -26,13 +23,16 @@ pub(crate) struct World<'s, S: Subject> {
     pub(crate) nodes: Vec<Node<S::State>>,
     /// One line a step, if asked for.
     pub(crate) trace: Option<Vec<String>>,
-    /// How many updates were accepted, and how many of them changed their state.
-    pub(crate) updates: (u64, u64),
+    pub(crate) updates: Updates,
     checker: Option<Checker<'s, S>>,
     events: Vec<Event<S::Op>>,
     messages: Vec<Rc<Message<S::State>>>,
     earlier: Vec<Reached<S::State>>,
     step: usize,
+    /// The states before this step, for the reader; only if traced.
+    before: Vec<String>,
+    /// The last step that is in the trace.
+    noted: usize,
 }
 
 pub(crate) struct Node<T> {
@@ -74,12 +74,14 @@ impl<'s, S: Subject> World<'s, S> {
         World {
             nodes: Vec::new(),
             trace: traced.then(Vec::new),
-            updates: (0, 0),
+            updates: Updates::default(),
             checker,
             events: Vec::new(),
             messages: Vec::new(),
             earlier: Vec::new(),
             step: 0,
+            before: Vec::new(),
+            noted: 0,
         }
     }
 
@@ -87,39 +89,65 @@ impl<'s, S: Subject> World<'s, S> {
         self.checker
     }
 
-    /// Plays the history to its end, or to the first broken law.
+    /// Plays the history to its end, or to the first broken law; without a checker panics go through.
     pub(crate) fn play(&mut self, history: &History<S::Op>) {
-        let played = catch_unwind(AssertUnwindSafe(|| self.play_steps(history)));
-        let Err(panic) = played else { return };
-        self.note(None, || "this step panics".into());
-        let (Some(checker), step) = (&mut self.checker, self.step) else { resume_unwind(panic) };
-        let said = said(panic.as_ref());
-        let at: &dyn Fn() -> String = &|| format!("in or after step {step}");
-        checker.holds(
-            Law::Panics,
-            false,
-            (at, &|| said.into()),
-            (&|| "expected".into(), &|| "no panic".into()),
-        );
+        if self.checker.is_none() {
+            return self.play_steps(history);
+        }
+        // What a panic leaves half done is not looked at again: the history ends here.
+        let played = panics::catch(|| self.play_steps(history));
+        let (panicked, Some(checker)) = (played.is_err(), &mut self.checker) else { return };
+        let (doing, found) = (checker.doing, checker.findings.len());
+        checker.panicked(played);
+        for finding in &mut checker.findings[found..] {
+            for label in doing.operands {
+                if let Label::Now(at) = label
+                    && let Some(state) = self.before.get(at)
+                {
+                    finding.given.push((label.to_string(), state.clone()));
+                }
+            }
+        }
+        if panicked && self.noted < self.step {
+            let line = match &history.steps[self.step - 1] {
+                Step::Update { at, op, now } => format!("{}: {} at {now}", name(self.node(*at)), show(op)),
+                _ => doing.to_string(),
+            };
+            self.note(None, || format!("{line}, panics"));
+        }
     }
 
     fn play_steps(&mut self, history: &History<S::Op>) {
         for _ in 0..history.replicas {
             self.born(Replica::new(id(self.nodes.len()), S::State::default()), Past::default());
         }
+        if let Some(checker) = &mut self.checker {
+            checker.one(&Reached::bottom().known());
+        }
         for (at, step) in history.steps.iter().enumerate() {
+            if self.broken() {
+                return;
+            }
             self.step = at + 1;
+            if self.trace.is_some() {
+                self.before = self.nodes.iter().map(|node| show(node.replica.state())).collect();
+            }
             let changed = self.perform(step);
             // All laws that an update breaks are its own. Other steps stop at what is found before they take effect.
             let look = matches!(step, Step::Update { .. }) || !self.broken();
             if let Some(changed) = changed.filter(|_| look) {
                 self.check_laws(changed);
             }
-            if self.broken() {
-                return;
-            }
         }
-        self.converge();
+        if !self.broken() {
+            self.converge();
+        }
+    }
+
+    fn doing(&mut self, text: &'static str, operands: &[Label]) {
+        if let Some(checker) = &mut self.checker {
+            checker.doing(text, operands);
+        }
     }
 
     fn broken(&self) -> bool {
@@ -158,6 +186,7 @@ impl<'s, S: Subject> World<'s, S> {
     }
 
     fn update(&mut self, at: usize, op: &S::Op, now: u64) -> usize {
+        self.doing("the update of {0}", &[Label::Now(at)]);
         let node = &mut self.nodes[at];
         let before = node.replica.state().clone();
         let follows =
@@ -197,28 +226,31 @@ impl<'s, S: Subject> World<'s, S> {
                         }),
                     );
                 }
-                let mut joined = before.clone();
-                joined.merge(state);
-                checker.equal(
-                    Law::Inflationary,
-                    &joined,
-                    state,
-                    (&|| format!("{} before ∨ {} after the update", name(at), name(at)), &|| {
-                        named("after the update")
-                    }),
-                );
+                let (was, is) = (Label::Before(at), Label::Now(at));
+                let known = |label, state| Known { label, state, past: &node.past };
+                checker.about(&[&known(was, &before), &known(is, state)], |checker| {
+                    checker.doing("{0}.merge({1})", &[was, is]);
+                    let mut joined = before.clone();
+                    joined.merge(state);
+                    let names: (Text<'_>, Text<'_>) = (&|| format!("{was} ∨ {is}"), &|| is.to_string());
+                    checker.equal(Law::Inflationary, &joined, state, names);
+                });
             }
         }
-        let refused = outcome.err().map(|error| format!(", refused: {error}"));
-        if refused.is_none() {
-            self.updates.0 += 1;
-            self.updates.1 += u64::from(changed);
+        let refused = outcome.err();
+        if let Some(error) = &refused {
+            self.updates.refused += 1;
+            self.updates.refusal.get_or_insert_with(|| error.to_string());
+        } else {
+            self.updates.accepted += 1;
+            self.updates.changed += u64::from(changed);
             let index = self.events.len();
             self.events.push(Event { op: op.clone(), dot, now, index, past: node.past.clone(), lost: false });
             node.past.insert(index);
         }
         self.note(Some(at), || {
-            format!("{}: {} at {now}{}", name(at), show(op), refused.as_deref().unwrap_or(""))
+            let refused = refused.as_ref().map_or_else(String::new, |error| format!(", refused: {error}"));
+            format!("{}: {} at {now}{refused}", name(at), show(op))
         });
         at
     }
@@ -228,6 +260,7 @@ impl<'s, S: Subject> World<'s, S> {
             return None;
         }
         self.show(from);
+        self.doing("{0}.merge({1})", &[Label::Now(to), Label::Now(from)]);
         let source = self.nodes[from].durable.clone();
         let target = &mut self.nodes[to];
         target.replica.merge(&source.state);
@@ -269,19 +302,23 @@ impl<'s, S: Subject> World<'s, S> {
         self.show(from);
         self.show(since);
         let (source, since) = (self.nodes[from].durable.clone(), self.nodes[since].durable.clone());
-        let change = (deltas.cut)(&source.state, &since.state);
+        let cut = deltas.cut;
+        self.doing("{0}.delta_since(the version of {1})", &[Label::Now(from), since.label]);
+        let change = cut(&source.state, &since.state);
         Some(Message { source, delta: Some((change, since)) })
     }
 
     fn deliver(&mut self, to: usize, message: &Message<S::State>, how: &str) -> Option<usize> {
-        let node = &mut self.nodes[to];
         let source = &message.source;
         if let Some(checker) = &mut self.checker {
+            let node = &self.nodes[to];
             checker.two(&node.known(to), &source.known());
             if let Some((_, since)) = &message.delta {
                 checker.delta(&node.known(to), &source.known(), &since.known());
             }
         }
+        self.doing("{0} gets the state or delta of {1}", &[Label::Now(to), source.label]);
+        let node = &mut self.nodes[to];
         let refused = node.replica.update(|state, _| match &message.delta {
             None => {
                 state.merge(&source.state);
@@ -312,6 +349,7 @@ impl<'s, S: Subject> World<'s, S> {
             return None;
         }
         self.show(from);
+        self.doing("a replica from a copy of {0}", &[Label::Now(from)]);
         let replica = S::fork(&self.nodes[from].replica, id(self.nodes.len()));
         self.born(replica, self.nodes[from].past.clone());
         let new = self.nodes.len() - 1;
@@ -323,6 +361,7 @@ impl<'s, S: Subject> World<'s, S> {
         if !crash {
             self.show(at);
         }
+        self.doing("the restart of {0}", &[Label::Now(at)]);
         let node = &mut self.nodes[at];
         let id = node.replica.id();
         let durable = &node.durable;
@@ -362,6 +401,7 @@ impl<'s, S: Subject> World<'s, S> {
 
     fn trim(&mut self, at: usize) -> usize {
         self.show(at);
+        self.doing("trimming {0}", &[Label::Now(at)]);
         let stable = self.stable();
         let mut trimmed = self.nodes[at].replica.state().clone();
         if self.checker.as_ref().is_none_or(|checker| checker.faults.trimming) {
@@ -370,11 +410,12 @@ impl<'s, S: Subject> World<'s, S> {
         if let Some(checker) = &mut self.checker {
             let original = self.nodes[at].known(at);
             checker.equal(
-                Law::DeltaAfterTrimming,
+                Law::Trimming,
                 &trimmed,
                 original.state,
                 (&|| format!("{} after trimming", name(at)), &|| format!("{} before", name(at))),
             );
+            let stand_in = Known { label: Label::Trimmed(at), state: &trimmed, past: original.past };
             let bottom = Reached::bottom();
             for (other, receives) in self
                 .nodes
@@ -385,7 +426,7 @@ impl<'s, S: Subject> World<'s, S> {
                 .chain(self.earlier.iter().map(|earlier| (earlier.known(), false)))
                 .chain(once((bottom.known(), true)))
             {
-                checker.stand_in(Law::DeltaAfterTrimming, &original, &trimmed, "trimmed", &other, receives);
+                checker.stand_in(Law::DeltaAfterTrimming, &original, &stand_in, &other, receives);
             }
         }
         self.nodes[at].replica.update(|state, _| *state = trimmed);
@@ -424,11 +465,14 @@ impl<'s, S: Subject> World<'s, S> {
     }
 
     fn note(&mut self, changed: Option<usize>, line: impl Fn() -> String) {
-        if let Some(trace) = &mut self.trace {
-            let state = changed
-                .map(|at| format!("\n        {} = {}", name(at), show(self.nodes[at].replica.state())));
-            trace.push(format!("{:>4}. {}{}", self.step, line(), state.unwrap_or_default()));
+        if self.trace.is_none() {
+            return;
         }
+        let state =
+            changed.map(|at| format!("\n        {} = {}", name(at), show(self.nodes[at].replica.state())));
+        let line = format!("{:>4}. {}{}", self.step, line(), state.unwrap_or_default());
+        self.trace.get_or_insert_default().push(line);
+        self.noted = self.step;
     }
 
     /// All laws between a replica that has changed and everything else that is known.
@@ -444,15 +488,16 @@ impl<'s, S: Subject> World<'s, S> {
         checker.one(&changed);
         // Each pair with the two deltas that matter most; of all other versions to build on, one in turn.
         let versions: Vec<_> = once(&changed).chain(&others).chain(&earlier).collect();
-        let turn = |by: usize| versions[(self.step + by) % versions.len()];
+        let (step, turns) = (self.step, if checker.every_version { versions.len() } else { 1 });
+        let in_turn = |by: usize| versions.iter().cycle().skip((step + by) % versions.len()).take(turns);
         for (by, other) in others.iter().chain(&earlier).enumerate() {
             checker.two(&changed, other);
             checker.delta(&changed, other, &changed);
-            checker.delta(&changed, other, turn(by));
+            in_turn(by).for_each(|since| checker.delta(&changed, other, since));
         }
         for (by, other) in others.iter().enumerate() {
             checker.delta(other, &changed, other);
-            checker.delta(other, &changed, turn(by + 1));
+            in_turn(by + 1).for_each(|since| checker.delta(other, &changed, since));
         }
         checker.delta(&changed, &changed, &bottom.known());
         checker.delta(&bottom.known(), &changed, &bottom.known());
@@ -467,12 +512,13 @@ impl<'s, S: Subject> World<'s, S> {
             checker.relay(&pair[0], &pair[1], &changed);
             checker.relay(&pair[1], &pair[0], &changed);
         }
+        checker.doing("encoding and decoding {0}", &[changed.label]);
         if let Some(serde) = checker.abilities.serde.as_ref().filter(|_| checker.faults.bytes)
             && let Ok(decoded) = serde.round_trip(changed.state)
         {
+            let stand_in = Known { label: Label::Decoded(at), state: &decoded, past: changed.past };
             for other in others.iter().take(2) {
-                let what = "through bytes";
-                checker.stand_in(Law::DeltaAfterBytes, &changed, &decoded, what, other, true);
+                checker.stand_in(Law::DeltaAfterBytes, &changed, &stand_in, other, true);
             }
         }
         let past: Vec<_> = self.events.iter().filter(|event| changed.past.contains(event.index)).collect();
@@ -483,23 +529,27 @@ impl<'s, S: Subject> World<'s, S> {
     fn converge(&mut self) {
         let Some(checker) = &mut self.checker else { return };
         let mut past = Past::default();
-        let (mut forwards, mut backwards) = (S::State::default(), S::State::default());
-        for (node, back) in self.nodes.iter().zip(self.nodes.iter().rev()) {
-            forwards.merge(node.replica.state());
-            backwards.merge(back.replica.state());
-            past.join(&node.past);
-        }
-        checker.equal(
-            Law::Convergence,
-            &forwards,
-            &backwards,
-            (&|| "all replicas merged, first to last".into(), &|| {
-                "all replicas merged, last to first".into()
-            }),
-        );
+        self.nodes.iter().for_each(|node| past.join(&node.past));
         let events: Vec<_> = self.events.iter().filter(|event| past.contains(event.index)).collect();
-        let everything = Known { label: Label::All, state: &forwards, past: &past };
-        checker.model(&everything, &events);
+        let all: Vec<_> = self.nodes.iter().enumerate().map(|(at, node)| node.known(at)).collect();
+        checker.about(&all.iter().collect::<Vec<_>>(), |checker| {
+            checker.doing("merging all replicas", &[]);
+            let (mut forwards, mut backwards) = (S::State::default(), S::State::default());
+            for (node, back) in all.iter().zip(all.iter().rev()) {
+                forwards.merge(node.state);
+                backwards.merge(back.state);
+            }
+            checker.invariant(&forwards, &|| "all replicas merged".into());
+            checker.equal(
+                Law::Convergence,
+                &forwards,
+                &backwards,
+                (&|| "all replicas merged, first to last".into(), &|| {
+                    "all replicas merged, last to first".into()
+                }),
+            );
+            checker.model(&Known { label: Label::All, state: &forwards, past: &past }, &events);
+        });
     }
 }
 
@@ -507,12 +557,4 @@ impl<T: Default> Reached<T> {
     fn bottom() -> Self {
         Reached { label: Label::Bottom, state: T::default(), past: Past::default() }
     }
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without a message")
 }

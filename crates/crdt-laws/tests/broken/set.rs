@@ -290,7 +290,10 @@ fn a_vector_advanced_over_a_gap() {
 
 #[test]
 fn a_removal_forgotten_before_it_is_stable() {
-    caught(suite::<FORGETS_EARLY>(), Law::DeltaAfterTrimming);
+    let text = caught(suite::<FORGETS_EARLY>(), Law::DeltaAfterTrimming).to_string();
+    for part in ["with the delta of ", " since ", " trimmed) = Set", "deaths: {}, floor: {}"] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
 }
 
 #[test]
@@ -310,7 +313,12 @@ fn a_wrong_dot_key_in_merge() {
 
 #[test]
 fn a_floor_that_is_not_joined() {
-    caught(Suite::<Driver<FLOOR_NOT_JOINED>>::new().delta().model(), Law::DeltaAfterTrimming);
+    let suite = Suite::<Driver<FLOOR_NOT_JOINED>>::new().delta().model();
+    let text = caught(suite, Law::DeltaAfterTrimming).to_string();
+    assert!(
+        text.contains("(Law::DeltaEqualsMerge), which the same history keeps if nothing is trimmed"),
+        "{text}"
+    );
 }
 
 #[test]
