@@ -36,7 +36,7 @@ fn state<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + Default +
 fn engine(n: u64) -> Engine {
     let identity = Identity { cluster: "fuzz".into(), name: format!("{n}"), replica: ReplicaId::new(n) };
     let mut engine =
-        Engine::recover(Config::default(), identity, Recovery::new(Registry::new())).expect("fresh");
+        Engine::recover(Config::default(), identity, Recovery::new(Registry::new(), 1)).expect("fresh");
     if engine.take_commit().is_some() {
         engine.committed(Now::default());
     }
@@ -61,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(leader.version().get(ReplicaId::new(1)), 0, "nobody moves this leader's counter");
     }
     // As rows of a store.
-    let mut recovery = Recovery::new(Registry::new());
+    let mut recovery = Recovery::new(Registry::new(), 1);
     let (key, value) = bytes.split_at(bytes.len().min(8));
     recovery.row(key, value);
     let identity = Identity { cluster: "fuzz".into(), name: "1".into(), replica: ReplicaId::new(1) };

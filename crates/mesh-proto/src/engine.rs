@@ -3,7 +3,7 @@ use crate::{
     Recovery, SessionId, WriteError,
     idempotency::{Known, Replies, request_hash},
     keyspace::Keyspace,
-    message::MAX_PART,
+    message::{self, MAX_PART},
     peer::{Peer, Session, Timeline},
     persist,
     value::Value,
@@ -109,6 +109,12 @@ pub enum Event {
         /// The last one that the peer has.
         peer_has: u64,
     },
+    /// Another run of this leader's process, on a copy or an older state of its data, has made other updates under its id.
+    /// Nothing can merge the two: this leader takes no more writes.
+    Forked {
+        /// The first update that both have made.
+        from: u64,
+    },
     /// A peer with an equal vector has a different fingerprint.
     Diverged {
         /// Which.
@@ -145,6 +151,13 @@ pub enum HandleError {
     },
     /// The peer has updates under this leader's id that it does not have; see [`Event::LostUpdates`].
     LostUpdates,
+    /// The peer makes updates under an id under which this leader has others.
+    Forked {
+        /// The id in question.
+        replica: ReplicaId,
+        /// The first update that there is twice.
+        from: u64,
+    },
 }
 
 impl fmt::Display for HandleError {
@@ -160,6 +173,7 @@ impl fmt::Display for HandleError {
             }
             HandleError::Encoding(why) => write!(f, "its delta does not decode: {why}"),
             HandleError::BadPiece { key, why } => write!(f, "its state of {key} is refused: {why}"),
+            HandleError::Forked { replica, from } => message::write_forked(f, *replica, *from),
             HandleError::LostUpdates => {
                 f.write_str("it has updates of this leader that this leader does not have")
             }
@@ -176,7 +190,11 @@ pub struct Engine {
     pub(crate) identity: Identity,
     identity_dirty: bool,
     pub(crate) writer: Writer,
+    /// Names this run of the process among all that wrote under the id.
+    run: u64,
     pub(crate) lost_updates: bool,
+    /// From which own update on another run has made others under this id.
+    pub(crate) forked: Option<u64>,
     pub(crate) space: Keyspace,
     pub(crate) replies: Replies,
     /// What the last commit made durable: all that others may hear of.
@@ -213,7 +231,9 @@ impl Engine {
             writer: Writer::resume(found.replica, durable.get(found.replica)),
             identity: found,
             identity_dirty: fresh,
+            run: recovered.run,
             lost_updates: false,
+            forked: None,
             space: recovered.space,
             replies: recovered.replies,
             durable,
@@ -391,6 +411,7 @@ impl Engine {
             _ => unreachable!("the key has the kind of the write"),
         })?;
         self.forget_deaths();
+        self.note_run(before);
         Ok(self.receipt(before, stamp))
     }
 
@@ -420,10 +441,14 @@ impl Engine {
             let value = value.as_any_mut().downcast_mut::<T>().expect("a type name stands for one type");
             within(writer, value, update)
         })?;
+        self.note_run(before);
         Ok(self.receipt(before, None))
     }
 
     fn usable(&self, kind: Kind, name: &str) -> Result<Key, WriteError> {
+        if let Some(from) = self.forked {
+            return Err(WriteError::Forked { replica: self.identity.replica, from });
+        }
         if self.lost_updates {
             return Err(WriteError::LostUpdates);
         }
@@ -431,6 +456,12 @@ impl Engine {
         match self.space.other_kind(&key) {
             Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: key.kind }),
             None => Ok(key),
+        }
+    }
+
+    fn note_run(&mut self, before: u64) {
+        if self.writer.last() > before {
+            self.space.begin_run(self.identity.replica, before + 1, self.run);
         }
     }
 

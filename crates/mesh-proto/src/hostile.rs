@@ -28,7 +28,7 @@ impl Disk {
     }
 
     fn open(&self, n: u64, config: Config) -> Engine {
-        let mut recovery = Recovery::new(Registry::new());
+        let mut recovery = Recovery::new(Registry::new(), n);
         self.0.iter().for_each(|(key, value)| recovery.row(key, value));
         let identity = Identity { cluster: "c".into(), name: format!("n{n}"), replica: ReplicaId::new(n) };
         Engine::recover(config, identity, recovery).expect("the store can be read")
@@ -96,7 +96,8 @@ impl Victim {
 }
 
 fn delta<const N: usize>(until: [(u64, u64); N], pieces: Vec<KeyPiece>) -> SpaceDelta {
-    SpaceDelta { since: VersionVector::new(), until: vector(until), floor: None, pieces }
+    let (since, lineages) = (VersionVector::new(), BTreeMap::new());
+    SpaceDelta { since, until: vector(until), floor: None, lineages, pieces }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     BadPiece, Key, Kind, Registry,
+    lineage::Lineage,
     value::{Blob, Interval, Piece, Value, hash_change},
 };
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
@@ -68,8 +69,12 @@ pub(crate) struct SpaceDelta {
     /// Set when the sender no longer remembers all removals since `since`: then every set's piece lists its survivors, and a
     /// set that has no piece has none. The removals after this floor are complete.
     pub(crate) floor: Option<VersionVector>,
+    /// Which runs made the updates of the origins in the interval.
+    pub(crate) lineages: Lineages,
     pub(crate) pieces: Vec<KeyPiece>,
 }
+
+pub(crate) type Lineages = BTreeMap<ReplicaId, Lineage>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Keyspace {
@@ -80,6 +85,8 @@ pub(crate) struct Keyspace {
     /// For each leader its newest dot in each key; older ones coalesce away.
     index: BTreeMap<ReplicaId, BTreeMap<u64, KeyId>>,
     version: VersionVector,
+    /// Which runs made the updates of each replica.
+    lineages: Lineages,
     /// Removals of events above the floor are all remembered.
     floor: VersionVector,
     fingerprint: u64,
@@ -263,17 +270,15 @@ impl Keyspace {
                 .filter(|entry| entry.key.kind == Kind::Set && !sent.contains(&entry.key));
             pieces.extend(others.map(piece));
         }
-        SpaceDelta {
-            since,
-            until: self.version.clone(),
-            floor: survivors.then(|| self.floor.clone()),
-            pieces,
-        }
+        let origins = self.version.difference(&since).map(|(id, _)| id);
+        let lineages = origins.filter_map(|id| Some((id, self.lineages.get(&id)?.clone()))).collect();
+        let floor = survivors.then(|| self.floor.clone());
+        SpaceDelta { since, until: self.version.clone(), floor, lineages, pieces }
     }
 
     /// Decodes and checks every piece of a delta without changing anything.
     pub(crate) fn decode(&self, delta: SpaceDelta, me: ReplicaId) -> Result<Decoded, (Key, BadPiece)> {
-        let SpaceDelta { until, floor, pieces, .. } = delta;
+        let SpaceDelta { until, floor, lineages, pieces, .. } = delta;
         let at = Interval { seen: &self.version, until: &until };
         let mut decoded = Vec::with_capacity(pieces.len());
         let (mut keys, mut dots) = (BTreeSet::new(), BTreeSet::new());
@@ -307,14 +312,14 @@ impl Keyspace {
                 Err(why) => return Err((key, why)),
             }
         }
-        Ok(Decoded { until, floor, pieces: decoded })
+        Ok(Decoded { until, floor, lineages, pieces: decoded })
     }
 
     /// Joins a decoded delta in one step; returns whether anything was new.
     ///
     /// The caller has checked that this keyspace covers `delta.since`.
     pub(crate) fn apply(&mut self, delta: Decoded) -> bool {
-        let Decoded { until, floor, pieces } = delta;
+        let Decoded { until, floor, lineages, pieces } = delta;
         let seen = self.version.clone();
         let at = Interval { seen: &seen, until: &until };
         let whole = floor.is_some();
@@ -339,7 +344,26 @@ impl Keyspace {
                 }
             }
         }
+        for (origin, lineage) in lineages {
+            if seen.get(origin) < until.get(origin) {
+                self.lineages.entry(origin).or_default().adopt(&lineage);
+            }
+        }
         self.version.merge(&until)
+    }
+
+    /// The run `tag` of replica `id` makes its updates from `first` on.
+    pub(crate) fn begin_run(&mut self, id: ReplicaId, first: u64, tag: u64) {
+        self.lineages.entry(id).or_default().begin(first, tag);
+    }
+
+    pub(crate) fn lineages(&self) -> &Lineages {
+        &self.lineages
+    }
+
+    /// The first update of `id` that others, who have it up to `last`, owe to another run than this keyspace does.
+    pub(crate) fn fork(&self, id: ReplicaId, theirs: &Lineages, last: u64) -> Option<u64> {
+        self.lineages.get(&id)?.fork(theirs.get(&id)?, last.min(self.version.get(id)))
     }
 
     fn join(&mut self, id: KeyId, piece: Piece, newest: &VersionVector, at: &Interval<'_>, whole: bool) {
@@ -387,8 +411,8 @@ impl Keyspace {
     }
 
     /// Ends recovery: what the restored pieces cover, and what is remembered of removals.
-    pub(crate) fn restored(&mut self, version: VersionVector, floor: VersionVector) {
-        (self.version, self.floor) = (version, floor);
+    pub(crate) fn restored(&mut self, version: VersionVector, floor: VersionVector, lineages: Lineages) {
+        (self.version, self.floor, self.lineages) = (version, floor, lineages);
     }
 
     /// Drops the memory of removals up to `up_to` and raises the floor; empty sets without memory go altogether.
@@ -433,6 +457,7 @@ impl Keyspace {
 pub(crate) struct Decoded {
     until: VersionVector,
     floor: Option<VersionVector>,
+    lineages: Lineages,
     pieces: Vec<(Key, VersionVector, Piece)>,
 }
 

@@ -22,7 +22,7 @@
 //! let mut leaders: Vec<Engine> = (1..=2)
 //!     .map(|n| {
 //!         let id = Identity { cluster: "demo".into(), name: format!("leader-{n}"), replica: ReplicaId::new(n) };
-//!         Engine::recover(Config::default(), id, Recovery::new(Registry::new())).unwrap()
+//!         Engine::recover(Config::default(), id, Recovery::new(Registry::new(), n)).unwrap()
 //!     })
 //!     .collect();
 //! let now = Now { wall: 1_700_000_000_000, mono: 0 };
@@ -63,6 +63,7 @@ mod hostile;
 mod idempotency;
 mod key;
 mod keyspace;
+mod lineage;
 mod message;
 mod op;
 mod peer;
@@ -76,6 +77,7 @@ pub use custom::{Custom, Registry};
 pub use engine::{Commit, Config, Engine, Event, HandleError, Identity, Now};
 pub use idempotency::MAX_IDEMPOTENCY_KEY;
 pub use key::{Key, Kind, MAX_NAME};
+pub use lineage::Lineage;
 pub use lww_register::{HybridTime, Stamp};
 pub use message::{Hello, HelloError, MAGIC, MAX_LEADER_NAME, MAX_MESSAGE, Message, WIRE_VERSION};
 pub use op::{MAX_BLOB, Op, Receipt, WriteError};

@@ -1,9 +1,12 @@
 //! What leaders say to each other.
 
-use crate::codec::{decode_whole, encode};
+use crate::{
+    codec::{decode_whole, encode},
+    lineage::Lineage,
+};
 use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 use version_vector::VersionVector;
 
 /// The version of the messages below; leaders of different versions refuse each other by name.
@@ -36,6 +39,8 @@ pub struct Hello {
     pub replica: ReplicaId,
     /// What the leader has, durably.
     pub vector: VersionVector,
+    /// Which runs made the updates in it.
+    pub lineages: BTreeMap<ReplicaId, Lineage>,
 }
 
 /// Why the other side of a connection is not accepted.
@@ -70,6 +75,13 @@ pub enum HelloError {
         /// How many are taken.
         limit: usize,
     },
+    /// One of the two sides writes under an id under which another run has made other updates.
+    Forked {
+        /// The id in question.
+        replica: ReplicaId,
+        /// The first update that there is twice.
+        from: u64,
+    },
     /// The other side has updates under this leader's id that this leader does not have.
     LostUpdates {
         /// The id in question.
@@ -102,6 +114,7 @@ impl fmt::Display for HelloError {
                  its peers, or it runs on a copy of its data folder; give the copy an empty folder"
             ),
             HelloError::TooManyPeers { limit } => write!(f, "{limit} peers are connected already"),
+            HelloError::Forked { replica, from } => write_forked(f, *replica, *from),
             HelloError::LostUpdates { replica } => {
                 write!(f, "it has updates of this leader ({replica}) that this leader does not have any more")
             }
@@ -110,6 +123,15 @@ impl fmt::Display for HelloError {
 }
 
 impl std::error::Error for HelloError {}
+
+pub(crate) fn write_forked(f: &mut fmt::Formatter<'_>, replica: ReplicaId, from: u64) -> fmt::Result {
+    write!(
+        f,
+        "there are two histories of leader {replica} from its update {from} on: its data was copied, or restored and then \
+         written to. Stop the copy, move its folder away and start it with an empty one; what it wrote since is in that \
+         folder only"
+    )
+}
 
 impl Hello {
     /// The bytes to open a connection with.

@@ -97,6 +97,14 @@ pub enum WriteError {
     },
     /// The type is not registered at this leader.
     UnknownType(Kind),
+    /// Another run, on a copy or an older state of this leader's data, has made other updates under its id: this leader
+    /// takes no more writes. See [`Event::Forked`](crate::Event::Forked).
+    Forked {
+        /// The id in question.
+        replica: ReplicaId,
+        /// The first update that there is twice.
+        from: u64,
+    },
     /// A peer has updates under this leader's id that it does not have: it takes no writes until it has a new id.
     LostUpdates,
 }
@@ -116,6 +124,7 @@ impl fmt::Display for WriteError {
                 write!(f, "{limit} idempotency keys are being kept, no more can be taken before some expire")
             }
             WriteError::UnknownType(kind) => write!(f, "no type {kind:?} is registered at this leader"),
+            WriteError::Forked { replica, from } => crate::message::write_forked(f, *replica, *from),
             WriteError::LostUpdates => f.write_str(
                 "this leader has lost updates that its peers have from it, and takes no writes before it has a new id",
             ),

@@ -8,7 +8,7 @@ use crate::{
     BadPiece, Commit, Identity, Key, Registry,
     codec::{decode_whole, encode},
     idempotency::Replies,
-    keyspace::{KeyPiece, Keyspace, Stored},
+    keyspace::{KeyPiece, Keyspace, Lineages, Stored},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -35,6 +35,7 @@ struct IdentityRow {
 struct HistoryRow {
     version: VersionVector,
     floor: VersionVector,
+    lineages: Lineages,
     /// Of the whole keyspace, so that a lost or damaged row is found out.
     fingerprint: u64,
 }
@@ -117,7 +118,8 @@ pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit:
         space.set_stored(id, stored);
     }
     let (version, floor) = (space.version().clone(), space.floor().clone());
-    let history = HistoryRow { version, floor, fingerprint: space.fingerprint() };
+    let (lineages, fingerprint) = (space.lineages().clone(), space.fingerprint());
+    let history = HistoryRow { version, floor, lineages, fingerprint };
     put(commit, HISTORY.to_vec(), &history);
 }
 
@@ -150,6 +152,7 @@ fn row_key(key: &Key, sequence: u64) -> Vec<u8> {
 pub struct Recovery {
     space: Keyspace,
     replies: Replies,
+    run: u64,
     identity: Option<Identity>,
     history: Option<HistoryRow>,
     failed: Option<RecoverError>,
@@ -158,14 +161,18 @@ pub struct Recovery {
 pub(crate) struct Recovered {
     pub(crate) space: Keyspace,
     pub(crate) replies: Replies,
+    pub(crate) run: u64,
     pub(crate) identity: Option<Identity>,
 }
 
 impl Recovery {
     /// Begins with nothing; `registry` has the user's own types.
-    pub fn new(registry: Registry) -> Self {
+    ///
+    /// `run` is drawn at random for every run of the leader's process: it tells the updates of this run from those of
+    /// another one that has gone on from a copy, or an older state, of the same data.
+    pub fn new(registry: Registry, run: u64) -> Self {
         let (space, replies) = (Keyspace::new(registry), Replies::default());
-        Recovery { space, replies, identity: None, history: None, failed: None }
+        Recovery { space, replies, run, identity: None, history: None, failed: None }
     }
 
     /// Takes one row. After the first bad one the rest is ignored; [`Engine::recover`](crate::Engine::recover) reports it.
@@ -219,15 +226,15 @@ impl Recovery {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let HistoryRow { version, floor, fingerprint } = self.history.unwrap_or_default();
+        let HistoryRow { version, floor, lineages, fingerprint } = self.history.unwrap_or_default();
         self.space.check_covered(&version).map_err(|(key, gap)| corrupt(format!("key {key}"), gap))?;
         if self.space.fingerprint() != fingerprint {
             return Err(corrupt("the values", "they do not have the fingerprint that was stored with them"));
         }
-        self.space.restored(version, floor);
+        self.space.restored(version, floor, lineages);
         if self.identity.is_none() && self.space.len() > 0 {
             return Err(corrupt("the identity", "it is missing although there are values"));
         }
-        Ok(Recovered { space: self.space, replies: self.replies, identity: self.identity })
+        Ok(Recovered { space: self.space, replies: self.replies, run: self.run, identity: self.identity })
     }
 }

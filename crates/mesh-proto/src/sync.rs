@@ -3,7 +3,7 @@
 use crate::{
     Engine, Event, HandleError, Hello, HelloError, MAGIC, Message, Now, PeerStatus, SessionId, WIRE_VERSION,
     codec::{decode_whole, encode},
-    keyspace::SpaceDelta,
+    keyspace::{Lineages, SpaceDelta},
     message::MAX_PART,
     peer::{Peer, Sending, Session, Staged},
 };
@@ -28,6 +28,17 @@ impl Engine {
             name: self.identity.name.clone(),
             replica: self.identity.replica,
             vector: self.durable.clone(),
+            lineages: self.known_lineages(),
+        }
+    }
+
+    /// In a mesh of thousands only one's own: a greeting must stay small.
+    fn known_lineages(&self) -> Lineages {
+        let (all, me) = (self.space.lineages(), self.identity.replica);
+        if all.len() <= MAX_PEERS {
+            all.clone()
+        } else {
+            all.get(&me).map(|own| (me, own.clone())).into_iter().collect()
         }
     }
 
@@ -37,7 +48,7 @@ impl Engine {
     ///
     /// [`HelloError`]; close the connection, nothing is changed.
     pub fn connect(&mut self, session: SessionId, hello: Hello, now: Now) -> Result<(), HelloError> {
-        let Hello { cluster, name, replica, vector, .. } = hello;
+        let Hello { cluster, name, replica, vector, lineages, .. } = hello;
         if cluster != self.identity.cluster {
             return Err(HelloError::Cluster { ours: self.identity.cluster.clone(), theirs: cluster });
         }
@@ -47,8 +58,18 @@ impl Engine {
         if vector.len() > MAX_REPLICAS {
             return Err(HelloError::NotALeader);
         }
+        let me = self.identity.replica;
+        if let Some(from) = self.space.fork(me, &lineages, vector.get(me)) {
+            if self.forked.replace(from).is_none() {
+                self.events.push_back(Event::Forked { from });
+            }
+            return Err(HelloError::Forked { replica: me, from });
+        }
+        if let Some(from) = self.space.fork(replica, &lineages, vector.get(replica)) {
+            return Err(HelloError::Forked { replica, from });
+        }
         if self.has_lost_updates(&vector) {
-            return Err(HelloError::LostUpdates { replica: self.identity.replica });
+            return Err(HelloError::LostUpdates { replica: me });
         }
         if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&replica) {
             let absent = self.peers.iter().filter(|(_, peer)| peer.session.is_none());
@@ -187,6 +208,9 @@ impl Engine {
         if self.space.version().covers(&delta.since).is_err() {
             self.session(session).behind = true;
             return Ok(());
+        }
+        if let Some(from) = self.space.fork(id, &delta.lineages, delta.until.get(id)) {
+            return Err(HandleError::Forked { replica: id, from });
         }
         let until = delta.until.clone();
         let events = until.ahead_of(self.space.version());

@@ -68,7 +68,8 @@ fn a_delta_that_builds_on_what_is_not_there_changes_nothing_and_is_asked_for_aga
     let (mut a, mut b) = (fresh(1), fresh(2));
     a.write("n", &Op::Increment(1), None, NOW).unwrap();
     settle(&mut a);
-    let mistaken = Hello { vector: a.version().clone(), ..b.hello() };
+    let mut mistaken = b.hello();
+    mistaken.vector = a.version().clone();
     a.write("n", &Op::Increment(1), None, NOW).unwrap();
     a.write("m", &Op::Increment(1), None, NOW).unwrap();
     settle(&mut a);
@@ -157,7 +158,8 @@ fn strangers_are_refused_by_name() {
     assert_eq!(Hello::decode(&newer), Err(HelloError::Version { theirs: 9 }));
     assert_eq!(Hello::decode(b"GET / HTTP/1.1\r\n"), Err(HelloError::NotALeader));
     assert_eq!(Hello::decode(&[]), Err(HelloError::NotALeader));
-    let stranger = Hello { cluster: "prod".into(), ..hello.clone() };
+    let mut stranger = hello.clone();
+    stranger.cluster = "prod".into();
     let (ours, theirs) = ("test".into(), "prod".into());
     assert_eq!(a.connect(LINK, stranger, NOW), Err(HelloError::Cluster { ours, theirs }));
     let same = a.hello();
@@ -196,6 +198,58 @@ fn a_leader_set_back_takes_a_new_id_and_gets_its_updates_again() {
         assert_eq!(leader.members("s"), [b"x", b"y", b"z"]);
     }
     assert_eq!(a.fingerprint(), b.fingerprint());
+}
+
+/// A clone, or an old backup that was restored and written to before it met anybody: two histories under one id. Each is
+/// found out at the first contact, named, and stopped; nothing of it is merged.
+#[test]
+fn a_copy_that_has_written_is_named_and_stopped() {
+    let open = |disk: &Disk, run| {
+        let recovery = disk.recovery_as(run, Registry::new());
+        Engine::recover(Config::default(), identity(1), recovery).unwrap()
+    };
+    let write = |disk: &mut Disk, engine: &mut Engine, name: &str, times: usize| {
+        (0..times).for_each(|_| drop(engine.write(name, &Op::Increment(1), None, NOW).unwrap()));
+        disk.commit(engine.take_commit().unwrap());
+        engine.committed(NOW);
+    };
+    let mut disk = Disk::default();
+    let (mut a, mut b) = (open(&disk, 1), fresh(2));
+    write(&mut disk, &mut a, "common", 3);
+    let backup = disk.clone();
+    write(&mut disk, &mut a, "lost", 10);
+    connect(&mut a, &mut b);
+    exchange(&mut a, &mut b).unwrap();
+    exchange(&mut b, &mut a).unwrap();
+    assert_eq!(b.counter("lost"), Some(10));
+
+    for more in [4, 10, 30] {
+        let mut copy = backup.clone();
+        let mut restored = open(&copy, 2);
+        write(&mut copy, &mut restored, "mine", more);
+        let mut restored = open(&copy, 3);
+        let (replica, from) = (ReplicaId::new(1), 4);
+        let forked = HelloError::Forked { replica, from };
+        assert_eq!(b.connect(LINK, restored.hello(), NOW), Err(forked.clone()), "{more} writes");
+        assert_eq!(restored.connect(LINK, b.hello(), NOW), Err(forked));
+        assert_eq!(restored.poll_event(), Some(Event::Forked { from }));
+        let refused = restored.write("mine", &Op::Increment(1), None, NOW);
+        assert_eq!(refused, Err(WriteError::Forked { replica, from }));
+        assert_eq!(restored.counter("mine"), Some(more as i128), "it can still be read");
+    }
+
+    // A clone that greets before either has written is found out by its first delta.
+    let mut copy = disk.clone();
+    let mut clone = open(&copy, 4);
+    write(&mut disk, &mut a, "original", 1);
+    let greeting = clone.hello();
+    exchange(&mut a, &mut b).unwrap();
+    b.connect(LINK, greeting, NOW).unwrap();
+    clone.connect(LINK, fresh(2).hello(), NOW).unwrap();
+    write(&mut copy, &mut clone, "cloned", 1);
+    let refused = exchange(&mut clone, &mut b);
+    assert_eq!(refused, Err(HandleError::Forked { replica: ReplicaId::new(1), from: 14 }));
+    assert_eq!((b.counter("original"), b.counter("cloned")), (Some(1), None));
 }
 
 #[test]
@@ -252,7 +306,7 @@ impl Votes {
 #[test]
 fn a_type_of_ones_own_is_replicated_stored_and_recovered() {
     let open = |n| {
-        let recovery = Recovery::new(Registry::new().with::<Votes>());
+        let recovery = Recovery::new(Registry::new().with::<Votes>(), n);
         Engine::recover(Config::default(), identity(n), recovery).unwrap()
     };
     let (mut a, mut b, mut disk) = (open(1), open(2), Disk::default());
@@ -454,7 +508,8 @@ fn in_step_a_beat_costs_a_few_bytes() {
 /// be refused (wire) or read (store) as documented.
 #[test]
 fn golden_bytes() {
-    let mut a = fresh(0xa1);
+    let recovery = Disk::default().recovery_as(0x7a6, Registry::new());
+    let mut a = Engine::recover(Config::default(), identity(0xa1), recovery).unwrap();
     a.write("n", &Op::Increment(3), None, NOW).unwrap();
     a.write("s", &Op::Add(vec![b"x".to_vec()]), None, NOW).unwrap();
     a.write("s", &Op::Remove(vec![b"x".to_vec()]), None, NOW).unwrap();

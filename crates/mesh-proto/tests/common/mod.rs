@@ -8,7 +8,7 @@ use mesh_proto::{
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    hash::{DefaultHasher, Hasher},
+    hash::{DefaultHasher, Hash, Hasher},
 };
 
 pub fn identity(n: u64) -> Identity {
@@ -28,7 +28,14 @@ impl Disk {
     }
 
     pub fn recovery(&self, registry: Registry) -> Recovery {
-        let mut recovery = Recovery::new(registry);
+        // A run is told from others by what it found, which makes histories repeatable.
+        let mut found = DefaultHasher::new();
+        self.0.hash(&mut found);
+        self.recovery_as(found.finish(), registry)
+    }
+
+    pub fn recovery_as(&self, run: u64, registry: Registry) -> Recovery {
+        let mut recovery = Recovery::new(registry, run);
         for (key, value) in &self.0 {
             recovery.row(key, value);
         }
