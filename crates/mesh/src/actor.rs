@@ -28,6 +28,9 @@ use tracing::{error, info, warn};
 /// How many inputs go into one commit at most. Not a matter of memory, which the queues bound, but of latency.
 const MAX_BATCH: usize = 1_024;
 
+/// How many peers' last refusals are remembered; then all are forgotten.
+const MAX_REFUSALS: usize = 256;
+
 type Reply = (oneshot::Sender<Result<Receipt, WriteError>>, Result<Receipt, WriteError>);
 type Verdict = (oneshot::Sender<Result<Accepted, Rejected>>, Result<Accepted, Rejected>);
 
@@ -40,6 +43,9 @@ pub(crate) struct Actor {
     pub(crate) connected: watch::Sender<BTreeSet<ReplicaId>>,
     connections: BTreeMap<SessionId, Connection>,
     next_session: u64,
+    /// Why a message of a peer was refused last, until a delta of it is merged: a connection that is closed for it is
+    /// soon open again.
+    refusals: BTreeMap<ReplicaId, String>,
     /// What waits for the commit.
     replies: Vec<Reply>,
     verdicts: Vec<Verdict>,
@@ -72,6 +78,7 @@ impl Actor {
             connected,
             connections: BTreeMap::new(),
             next_session: 0,
+            refusals: BTreeMap::new(),
             replies: Vec::new(),
             verdicts: Vec::new(),
             reads: Vec::new(),
@@ -148,6 +155,7 @@ impl Actor {
                         let peer = self.connections[&session].peer;
                         let leader = &self.core.config.name;
                         warn!(leader, %peer, %why, "closing the connection: a message was refused");
+                        self.refuse(peer, &why);
                     }
                     self.close(session);
                 }
@@ -185,12 +193,23 @@ impl Actor {
         }
     }
 
+    fn refuse(&mut self, peer: ReplicaId, why: &HandleError) {
+        // Whoever invents ids must not fill the memory.
+        if self.refusals.len() >= MAX_REFUSALS {
+            self.refusals.clear();
+        }
+        self.refusals.insert(peer, format!("a message of it was refused: {why}"));
+    }
+
     fn take_events(&mut self) {
         while let Some(event) = self.engine.poll_event() {
             let leader = &self.core.config.name;
             match event {
                 Event::Close(session) => self.close(session),
-                Event::Merged { events, .. } => self.merged += events,
+                Event::Merged { peer, events } => {
+                    self.merged += events;
+                    self.refusals.remove(&peer);
+                }
                 Event::LostUpdates { have, peer_has } => {
                     let (old, new) = (self.engine.identity().replica, ReplicaId::random());
                     warn!(
@@ -203,6 +222,11 @@ impl Actor {
                 Event::Diverged { peer } => {
                     self.core.metrics.mismatches.inc();
                     error!(leader, %peer, "a peer with an equal vector has different data");
+                }
+                Event::Forked { from } => {
+                    let me = self.engine.identity().replica;
+                    let why = WriteError::Forked { replica: me, from };
+                    error!(leader, %why, "this leader takes no more writes");
                 }
                 other => warn!(leader, event = ?other, "an event that this version does not know"),
             }
@@ -246,7 +270,7 @@ impl Actor {
         }
         let now = self.core.clock.now();
         for read in self.reads.drain(..) {
-            read(View { engine: &self.engine, store: &*self.store, now });
+            read(View { engine: &self.engine, store: &*self.store, refusals: &self.refusals, now });
         }
     }
 

@@ -1,8 +1,5 @@
-use mesh_proto::{Config, Registry};
+use mesh_proto::{Config, MAX_LEADER_NAME, Registry};
 use std::{path::PathBuf, time::Duration};
-
-/// The greatest length of a leader's or a cluster's name, in bytes.
-pub const MAX_LEADER_NAME: usize = 255;
 
 /// How a leader is set up. Begin with [`LeaderConfig::new`] and change what differs.
 ///
@@ -68,6 +65,9 @@ impl LeaderConfig {
                     name.len()
                 ));
             }
+            if name.contains(char::is_control) {
+                return Some(format!("a {what} has no control characters, unlike {name:?}"));
+            }
         }
         for (n, peer) in self.peers.iter().enumerate() {
             if peer.name == self.name {
@@ -126,6 +126,15 @@ pub struct Limits {
     /// How many messages are encoded ahead for a connection (default 4). Few, so that news gathers in the engine,
     /// where it coalesces, and not in a queue.
     pub frames_ahead: usize,
+    /// How many connections to the HTTP API are served at most (default 512). Further ones are closed at once, so that
+    /// clients leave descriptors to the peers and the store; a watch takes one for as long as it lasts.
+    pub http_connections: usize,
+    /// How long the head of an HTTP request may take, from when the connection could carry it (default 10 s); then the
+    /// connection is closed, also an idle one.
+    pub http_head: Duration,
+    /// How long the body of an HTTP request may take as a whole (default 30 s); then it is refused. Neither limit
+    /// concerns replies: a watch lasts.
+    pub http_body: Duration,
 }
 
 impl Default for Limits {
@@ -138,6 +147,9 @@ impl Default for Limits {
             queue: 1_024,
             queued_bytes: 64 << 20,
             frames_ahead: 4,
+            http_connections: 512,
+            http_head: Duration::from_secs(10),
+            http_body: Duration::from_secs(30),
         }
     }
 }

@@ -6,7 +6,7 @@ use crdt_core::ReplicaId;
 use mesh_proto::{Engine, Hello, Message, Now, Receipt, SessionId, VersionVector, WriteError};
 use mesh_store::Store;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -114,6 +114,7 @@ pub(crate) type Read = Box<dyn FnOnce(View<'_>) + Send>;
 pub(crate) struct View<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) store: &'a dyn Store,
+    pub(crate) refusals: &'a BTreeMap<ReplicaId, String>,
     pub(crate) now: Now,
 }
 

@@ -314,9 +314,9 @@ impl Leader {
     /// [`LeaderError::Stopped`].
     pub async fn status(&self) -> Result<Status, LeaderError> {
         let core = Arc::clone(&self.core);
-        let status = move |View { engine, store, now }: View<'_>| {
+        let status = move |view: View<'_>| {
             // A store that cannot say how large it is will fail its next commit, and say why.
-            Status::of(&core, engine, store.disk_bytes().unwrap_or(0), now)
+            Status::of(&core, &view, view.store.disk_bytes().unwrap_or(0))
         };
         self.core.view(status).await
     }

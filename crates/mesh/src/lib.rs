@@ -52,12 +52,12 @@ mod status;
 mod transport;
 mod watch;
 
-pub use config::{LeaderConfig, Limits, MAX_LEADER_NAME, Peer, Storage};
+pub use config::{LeaderConfig, Limits, Peer, Storage};
 pub use error::{LeaderError, StartError, WaitError};
 pub use leader::Leader;
 pub use mesh_proto::{
-    ChangedKey, Config, Custom, Dot, Dotted, Engine, Key, Kind, Merge, Op, Receipt, Registry, Replica,
-    ReplicaId, Snapshot, Stamp, Tick, UpdateError, VersionVector, WriteError,
+    ChangedKey, Config, Custom, Dot, Dotted, Engine, Key, Kind, MAX_LEADER_NAME, Merge, Op, Receipt,
+    Registry, Replica, ReplicaId, Snapshot, Stamp, Tick, UpdateError, VersionVector, WriteError,
 };
 pub use mesh_store::{Batch, MemoryStore, RedbStore, Store, StoreError};
 pub use status::{PeerReport, Status};

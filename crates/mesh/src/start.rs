@@ -97,7 +97,7 @@ fn open(
             (Box::new(RedbStore::open(path.join(FILE))?), path.join(FILE).display().to_string())
         }
     };
-    let mut recovery = Recovery::new(config.registry.clone());
+    let mut recovery = Recovery::new(config.registry.clone(), ReplicaId::random().get());
     store.scan(b"", &mut |key, value| recovery.row(key, value))?;
     let identity =
         Identity { cluster: config.cluster.clone(), name: config.name.clone(), replica: ReplicaId::random() };

@@ -1,6 +1,6 @@
-use crate::core::Core;
+use crate::core::{Core, View};
 use crdt_core::ReplicaId;
-use mesh_proto::{Engine, Now, PeerStatus, VersionVector};
+use mesh_proto::{Engine, PeerStatus, VersionVector};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -58,12 +58,14 @@ pub struct PeerReport {
     pub bytes_out: u64,
     /// Whether at the last look with equal vectors its fingerprint differed.
     pub diverged: bool,
-    /// Why it is not connected, if it is configured.
+    /// What is wrong: why it is not connected, if it is configured; or why a message of it was refused last, until one
+    /// of its deltas is merged.
     pub problem: Option<String>,
 }
 
 impl Status {
-    pub(crate) fn of(core: &Core, engine: &Engine, disk_bytes: u64, now: Now) -> Self {
+    pub(crate) fn of(core: &Core, view: &View<'_>, disk_bytes: u64) -> Self {
+        let engine = view.engine;
         let identity = engine.identity();
         Status {
             name: identity.name.clone(),
@@ -76,12 +78,13 @@ impl Status {
             writes: core.metrics.writes.get(),
             merged_events: core.metrics.merged_events.get(),
             uptime_ms: core.clock.uptime_ms(),
-            peers: peers(core, engine, now),
+            peers: peers(core, view),
         }
     }
 }
 
-fn peers(core: &Core, engine: &Engine, now: Now) -> Vec<PeerReport> {
+fn peers(core: &Core, view: &View<'_>) -> Vec<PeerReport> {
+    let View { engine, now, .. } = *view;
     // A peer that came back under a new id is one peer: of one name the id heard of last counts.
     let mut met: BTreeMap<String, PeerStatus> = BTreeMap::new();
     for peer in engine.peers(now) {
@@ -108,6 +111,10 @@ fn peers(core: &Core, engine: &Engine, now: Now) -> Vec<PeerReport> {
         reports.push(report);
     }
     reports.extend(met.values().map(|peer| PeerReport::met(core, peer)));
+    for report in &mut reports {
+        let refusal = report.replica.and_then(|replica| view.refusals.get(&replica));
+        report.problem = report.problem.take().or_else(|| refusal.cloned());
+    }
     reports.sort_by(|a, b| a.name.cmp(&b.name));
     reports
 }

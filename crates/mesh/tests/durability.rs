@@ -3,7 +3,9 @@
 mod common;
 
 use common::{addr, config, config_in, converge, deadline, peer, until, with_peers};
-use mesh::{Leader, LeaderError, MemoryStore, Op, RedbStore, StartError, Store, StoreError};
+use mesh::{
+    Leader, LeaderError, MemoryStore, Op, RedbStore, StartError, Status, Store, StoreError, WriteError,
+};
 use mesh_store::{Batch, Fault};
 use std::{collections::BTreeMap, fs, path::Path};
 use tempfile::TempDir;
@@ -296,6 +298,41 @@ async fn a_leader_whose_data_was_set_back_goes_on_under_a_new_id() {
     a.shutdown().await;
     let a = start().await.unwrap();
     assert_eq!(a.status().await.unwrap().replica, receipt.replica, "the new id is durable");
+}
+
+#[tokio::test]
+async fn a_leader_that_was_set_back_and_then_written_to_is_named_and_stopped() {
+    let (folder, backup) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let file = |folder: &TempDir| folder.path().join("leader.redb");
+    let b = Leader::start(config("b")).await.unwrap();
+    let alone = || Leader::start(config_in("a", folder.path()));
+    let start = || Leader::start(with_peers(config_in("a", folder.path()), &[("b", addr(&b))]));
+
+    let a = start().await.unwrap();
+    a.add("set", "old").await.unwrap();
+    converge(&[&a, &b]).await;
+    a.shutdown().await;
+    fs::copy(file(&folder), file(&backup)).unwrap();
+    let a = start().await.unwrap();
+    a.add("set", "lost here").await.unwrap();
+    a.add("set", "lost as well").await.unwrap();
+    converge(&[&a, &b]).await;
+    a.shutdown().await;
+    fs::copy(file(&backup), file(&folder)).unwrap();
+
+    let a = alone().await.unwrap();
+    a.add("set", "only here").await.unwrap();
+    a.shutdown().await;
+    let a = start().await.unwrap();
+    let what = "a says why it has no connection";
+    let problem = |status: &Status| peer(status, "b").and_then(|b| b.problem.clone());
+    let status =
+        until(&a, what, |status| problem(status).is_some_and(|why| why.contains("two histories"))).await;
+    assert!(problem(&status).unwrap().contains("from its update 2 on"), "{:?}", problem(&status));
+    let refused = a.add("set", "more").await.unwrap_err();
+    assert!(matches!(refused, LeaderError::Refused(WriteError::Forked { from: 2, .. })), "{refused:?}");
+    assert_eq!(a.members("set").await.unwrap(), [&b"old"[..], b"only here"], "it can still be read");
+    assert_eq!(b.members("set").await.unwrap(), [&b"lost as well"[..], b"lost here", b"old"]);
 }
 
 #[tokio::test]

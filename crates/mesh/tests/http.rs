@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{PATIENCE, addr, config, until_connected, with_peers};
+use common::{PATIENCE, addr, config, until, until_connected, with_peers};
 use mesh::{Leader, MemoryStore, Status};
 use mesh_store::Fault;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -31,11 +31,16 @@ impl Client {
         stream
     }
 
+    /// Sends `bytes` on a connection of their own.
+    async fn raw(&self, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.0).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+
     async fn text(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = self.open(method, path, headers, body).await;
-        let mut reply = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut reply)).await.expect("a reply");
-        let reply = String::from_utf8(reply).unwrap();
+        let reply = rest(&mut stream).await;
         let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply: {reply:?}"));
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
@@ -62,6 +67,13 @@ impl Client {
         let word = |field: &str| body[field].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
         (status, word("code"), word("error"))
     }
+}
+
+/// What comes until the other side closes the connection.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection is closed");
+    String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]
@@ -101,6 +113,9 @@ async fn values_are_written_and_read() {
     assert_eq!(receipt["events"], json!(4));
     assert_eq!(client.get("/v1/set/a%2Fb%20c").await, json!({"members": ["", "a", "b", {"base64": "/w=="}]}));
     assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?element=a").await, json!({"contains": true}));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?base64=/w%3D%3D").await, json!({"contains": true}));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?base64=/wA%3D").await, json!({"contains": false}));
+    assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?%65lement=").await, json!({"contains": true}));
     let receipt = client.write("POST", "/v1/set/a%2Fb%20c/remove", r#"{"elements": ["a", "nobody"]}"#).await;
     assert_eq!(receipt["events"], json!(1));
     assert_eq!(client.get("/v1/set/a%2Fb%20c/contains?element=a").await, json!({"contains": false}));
@@ -161,6 +176,23 @@ async fn what_is_wrong_is_named() {
         ("POST", "/v1/set/s/add", r#"{"elements": "a"}"#, 400, "bad-request", r#"{"elements": ["a", "b"]}"#),
         ("POST", "/v1/set/s/clear", "[", 400, "bad-request", "must be empty"),
         ("GET", "/v1/set/s/contains", "", 400, "bad-request", "element"),
+        ("GET", "/v1/set/s/contains?element=a&base64=YQ", "", 400, "bad-request", "one element"),
+        ("GET", "/v1/set/s/contains?element=a&element=b", "", 400, "bad-request", "more than once"),
+        ("GET", "/v1/set/s/contains?base64=%3F", "", 400, "bad-request", "not base64"),
+        (
+            "GET",
+            "/v1/set/s/contains?element=%ff",
+            "",
+            400,
+            "bad-request",
+            "\"element\" is not percent-encoded UTF-8",
+        ),
+        ("GET", "/v1/keys?prefix=%ff", "", 400, "bad-request", "\"prefix\" is not percent-encoded UTF-8"),
+        ("GET", "/v1/watch?prefix=%ff", "", 400, "bad-request", "\"prefix\" is not percent-encoded UTF-8"),
+        ("GET", "/v1/keys?%ff=a", "", 400, "bad-request", "%ff is not percent-encoded UTF-8"),
+        ("GET", "/v1/keys?prefx=a", "", 400, "bad-request", "no query parameter \"prefx\""),
+        ("GET", "/v1/watch?from=a", "", 400, "bad-request", "no query parameter \"from\""),
+        ("POST", "/v1/counter/n/incr?by=5", "", 400, "bad-request", "no query parameter \"by\""),
         ("GET", "/v1/counter/%ff", "", 400, "bad-request", "UTF-8"),
         ("GET", "/v1/watch?since=5", "", 400, "bad-request", "token"),
         ("POST", &long, "", 413, "too-large", "1025 bytes"),
@@ -284,4 +316,79 @@ async fn a_watch_streams_changes_and_resumes() {
 
     leader.shutdown().await;
     assert_eq!(lines.next().await, None, "the stream ends with the leader");
+}
+
+#[tokio::test]
+async fn a_declared_length_is_judged_before_the_body_comes() {
+    let leader = Leader::start(config("a")).await.unwrap();
+    let client = Client::of(&leader).await;
+    let head = "POST /v1/set/s/add HTTP/1.1\r\nHost: a\r\nContent-Length: 10737418240\r\n\r\n";
+    let reply = rest(&mut client.raw(head).await).await;
+    assert!(reply.starts_with("HTTP/1.1 413 ") && reply.contains("too-large"), "{reply}");
+}
+
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn what_does_not_arrive_in_time_is_not_waited_for() {
+    let mut impatient = config("a");
+    impatient.limits.http_head = SHORT;
+    impatient.limits.http_body = SHORT;
+    let leader = Leader::start(impatient).await.unwrap();
+    let client = Client::of(&leader).await;
+    let mut lines = Lines::of(&client, "/v1/watch").await;
+    assert_eq!(lines.next().await.unwrap()["changes"], json!([]));
+
+    // Nothing, a half of a head, and nothing after the first request.
+    for bytes in ["", "GET /healthz HTTP/1.1\r\nHost:"] {
+        assert_eq!(rest(&mut client.raw(bytes).await).await, "");
+    }
+    let reply = rest(&mut client.raw("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await).await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    let half = "POST /v1/counter/n/incr HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{\"by\"";
+    let reply = rest(&mut client.raw(half).await).await;
+    assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("too-slow"), "{reply}");
+
+    // The watch has outlasted all these limits.
+    leader.increment("n", 1).await.unwrap();
+    assert_eq!(lines.next().await.unwrap()["changes"][0]["value"], json!(1));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed() {
+    let mut small = config("a");
+    small.limits.http_connections = 2;
+    small.limits.http_head = PATIENCE * 100;
+    let leader = Leader::start(small).await.unwrap();
+    let client = Client::of(&leader).await;
+    let half = "GET /healthz HTTP/1.1\r\nHost: a\r\n";
+    let mut first = client.raw(half).await;
+    let second = client.raw(half).await;
+    assert_eq!(rest(&mut TcpStream::connect(client.0).await.unwrap()).await, "");
+    first.write_all(b"Connection: close\r\n\r\n").await.unwrap();
+    let reply = rest(&mut first).await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "those within it are served: {reply}");
+    drop(second);
+    let place = async {
+        while !rest(&mut client.open("GET", "/healthz", "", b"").await).await.starts_with("HTTP/1.1 200 ") {}
+    };
+    timeout(PATIENCE, place).await.expect("a place is free again");
+}
+
+#[tokio::test]
+async fn a_refused_delta_is_a_problem_until_one_is_merged() {
+    let b = Leader::start(config("b")).await.unwrap();
+    let mut small = with_peers(config("a"), &[("b", addr(&b))]);
+    small.engine.max_staged = 4_096;
+    let a = Leader::start(small).await.unwrap();
+    until_connected(&a, "b").await;
+    b.set_register("r", vec![b'x'; 8_192]).await.unwrap();
+    until(&a, "it is refused, and connected again", |status| {
+        let peer = &status.peers[0];
+        peer.connected && peer.problem.as_ref().is_some_and(|why| why.contains("the limit of 4096 bytes"))
+    })
+    .await;
+    let small = b.set_register("r", "x").await.unwrap();
+    a.wait_for(&small.token, common::deadline()).await.unwrap();
+    assert_eq!(a.status().await.unwrap().peers[0].problem, None);
 }

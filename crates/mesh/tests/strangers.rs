@@ -5,7 +5,7 @@ mod common;
 use common::{PATIENCE, addr, config, until, until_connected, with_peers};
 use mesh::{Leader, Peer, ReplicaId, StartError, VersionVector};
 use mesh_proto::{Hello, MAGIC, Message, WIRE_VERSION};
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -50,6 +50,7 @@ fn hello() -> Hello {
         name: "raw".into(),
         replica: ReplicaId::new(7),
         vector: VersionVector::new(),
+        lineages: BTreeMap::new(),
     }
 }
 
@@ -100,7 +101,8 @@ async fn what_answers_at_a_peers_address_is_judged_too() {
     for (answer, words) in [
         (Hello { version: 99, ..hello() }.encode(), "wire version 99"),
         (b"HTTP/1.1 400 Bad Request".to_vec(), "not a leader's greeting"),
-        (Hello { cluster: "x".repeat(300), ..hello() }.encode(), "not a leader's greeting"),
+        (Hello { cluster: "x".repeat(300), ..hello() }.encode(), "longer than 255 bytes"),
+        (Hello { name: "b\r\u{1b}".into(), ..hello() }.encode(), "control characters"),
     ] {
         let (stream, _) = listener.accept().await.unwrap();
         let mut raw = Raw(stream);
@@ -259,6 +261,8 @@ async fn a_contradictory_configuration_is_named() {
     nameless.name.clear();
     for (config, words) in [
         (nameless, "1 to 255 bytes"),
+        (config("a\r"), "no control characters"),
+        (with_peers(config("a"), &[("b\u{1b}", address)]), "no control characters"),
         (with_peers(config("a"), &[("a", address)]), "name of the leader itself"),
         (with_peers(config("a"), &[("b", address), ("b", address)]), "two peers"),
     ] {

@@ -6,6 +6,7 @@ use axum::{
 };
 use mesh_proto::{UpdateError, WriteError};
 use serde::Serialize;
+use std::time::Duration;
 
 /// A refusal: a status, a word for programs and a sentence for people.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,11 @@ impl ApiError {
 
     pub(super) fn too_large(error: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error)
+    }
+
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        let sentence = format!("the body did not arrive within {} s", limit.as_secs_f64());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", sentence)
     }
 
     pub(super) fn stopped(error: impl Into<String>) -> Self {
@@ -64,7 +70,9 @@ impl From<WriteError> for ApiError {
             WriteError::KeysExhausted { .. } => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "keys-exhausted", sentence)
             }
-            WriteError::Update(_) | WriteError::LostUpdates => ApiError::stopped(sentence),
+            WriteError::Update(_) | WriteError::LostUpdates | WriteError::Forked { .. } => {
+                ApiError::stopped(sentence)
+            }
             _ => ApiError::bad_request(sentence),
         }
     }

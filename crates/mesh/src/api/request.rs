@@ -1,12 +1,16 @@
-//! What handlers take: the key of the path, and a write with its body and its idempotency key.
+//! What handlers take: the key of the path, the parameters of the query, and a write with its body and its
+//! idempotency key.
 
 use super::{body::Form, error::ApiError};
+use crate::Leader;
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::QueryRejection},
-    http::{HeaderMap, StatusCode, request::Parts},
+    body::{Bytes, HttpBody},
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, StatusCode, Uri, request::Parts},
 };
 use mesh_proto::{MAX_IDEMPOTENCY_KEY, MAX_NAME};
+use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 /// The name of the key in the path.
 pub(super) struct Name(pub(super) String);
@@ -35,18 +39,24 @@ pub(super) struct Write<T> {
     pub(super) idempotency_key: Option<String>,
 }
 
-impl<S: Send + Sync, T: Form> FromRequest<S> for Write<T> {
+impl<T: Form> FromRequest<Leader> for Write<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, leader: &Leader) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let Name(name) = Name::from_request_parts(&mut parts, state).await?;
+        let Name(name) = Name::from_request_parts(&mut parts, leader).await?;
         let idempotency_key = idempotency_key(&parts.headers)?;
-        let bytes = Bytes::from_request(Request::from_parts(parts, body), state).await;
+        let too_large =
+            || ApiError::too_large(format!("the body is larger than the limit of {} bytes", super::MAX_BODY));
+        // What declares its length need not be read to be refused.
+        if body.size_hint().lower() > super::MAX_BODY as u64 {
+            return Err(too_large());
+        }
+        let limit = leader.core.config.limits.http_body;
+        let bytes = Bytes::from_request(Request::from_parts(parts, body), leader);
+        let bytes = timeout(limit, bytes).await.map_err(|_| ApiError::too_slow(limit))?;
         let bytes = bytes.map_err(|why| match why.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                ApiError::too_large(format!("the body is larger than the limit of {} bytes", super::MAX_BODY))
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => ApiError::bad_request(format!("the body cannot be read: {why}")),
         })?;
         Ok(Write { name, body: parse(&bytes)?, idempotency_key })
@@ -77,9 +87,32 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// The query of a request, or what is wrong with it.
-pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
-    query
-        .map(|Query(query)| query)
-        .map_err(|why| ApiError::bad_request(format!("the query is not understood: {why}")))
+/// The values of the parameters `known` in the query; no other may be there, and none twice.
+pub(super) fn query<const N: usize>(uri: &Uri, known: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name).ok_or_else(|| {
+            ApiError::bad_request(format!("the query parameter {name} is not percent-encoded UTF-8"))
+        })?;
+        let value = decode(value).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "the value of the query parameter {name:?} is not percent-encoded UTF-8"
+            ))
+        })?;
+        let Some(n) = known.iter().position(|known| *known == name) else {
+            return Err(ApiError::bad_request(format!("there is no query parameter {name:?} here")));
+        };
+        if values[n].replace(value).is_some() {
+            return Err(ApiError::bad_request(format!(
+                "the query parameter {name:?} is there more than once"
+            )));
+        }
+    }
+    Ok(values)
+}
+
+/// A part of a query as forms encode it: `+` is a space.
+fn decode(text: &str) -> Option<String> {
+    String::from_utf8(percent_decode_str(&text.replace('+', " ")).collect()).ok()
 }

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::Leader;
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    extract::State,
+    http::{StatusCode, Uri},
     response::Response,
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use mesh_proto::{Kind, Op};
-use serde::Deserialize;
 
 type Reply = Result<Response, ApiError>;
 
@@ -62,17 +62,17 @@ pub(super) async fn members(State(leader): State<Leader>, Name(name): Name) -> R
     Ok(json(&Members { members }))
 }
 
-#[derive(Deserialize)]
-pub(super) struct OfElement {
-    element: String,
-}
-
-pub(super) async fn contains(
-    State(leader): State<Leader>,
-    Name(name): Name,
-    of: Result<Query<OfElement>, QueryRejection>,
-) -> Reply {
-    let OfElement { element } = query(of)?;
+pub(super) async fn contains(State(leader): State<Leader>, Name(name): Name, uri: Uri) -> Reply {
+    let element = match query(&uri, ["element", "base64"])? {
+        [Some(element), None] => element.into_bytes(),
+        [None, Some(text)] => BASE64_STANDARD
+            .decode(&text)
+            .map_err(|why| ApiError::bad_request(format!("{text:?} is not base64: {why}")))?,
+        _ => {
+            let sentence = "the query must name one element, as element=text or as base64=…";
+            return Err(ApiError::bad_request(sentence));
+        }
+    };
     Ok(json(&Contains { contains: leader.contains(name, element).await? }))
 }
 
@@ -88,14 +88,9 @@ pub(super) async fn clear(State(leader): State<Leader>, write: Write<Nothing>) -
     perform(&leader, write, |Nothing {}| Op::Clear).await
 }
 
-#[derive(Deserialize)]
-pub(super) struct OfPrefix {
-    #[serde(default)]
-    prefix: String,
-}
-
-pub(super) async fn keys(State(leader): State<Leader>, of: Result<Query<OfPrefix>, QueryRejection>) -> Reply {
-    let OfPrefix { prefix } = query(of)?;
+pub(super) async fn keys(State(leader): State<Leader>, uri: Uri) -> Reply {
+    let [prefix] = query(&uri, ["prefix"])?;
+    let prefix = prefix.unwrap_or_default();
     let read = leader.read(move |engine| {
         let named = |key: &mesh_proto::Key| Named { kind: key.kind.to_string(), name: key.name.to_string() };
         engine.keys(&prefix).map(named).collect()

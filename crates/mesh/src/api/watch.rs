@@ -8,13 +8,12 @@ use super::{
 use crate::{Changes, Leader, Watch};
 use axum::{
     body::{Body, Bytes},
-    extract::{Query, State, rejection::QueryRejection},
-    http::header::CONTENT_TYPE,
+    extract::State,
+    http::{Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
 use mesh_proto::VersionVector;
-use serde::Deserialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,18 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a line may stay away before an empty one says that the stream lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
-#[derive(Deserialize)]
-pub(super) struct Since {
-    #[serde(default)]
-    prefix: String,
-    since: Option<String>,
-}
-
-pub(super) async fn watch(
-    State(leader): State<Leader>,
-    since: Result<Query<Since>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Since { prefix, since } = query(since)?;
+pub(super) async fn watch(State(leader): State<Leader>, uri: Uri) -> Result<Response, ApiError> {
+    let [prefix, since] = query(&uri, ["prefix", "since"])?;
     let since: VersionVector = match since.as_deref() {
         None | Some("") => VersionVector::new(),
         Some(token) => serde_json::from_str(token).map_err(|why| {
@@ -44,10 +33,13 @@ pub(super) async fn watch(
         return Err(ApiError::stopped(format!("the leader has stopped: {reason}")));
     }
     let shutdown = leader.core.shutdown.clone();
-    let lines = stream::unfold((leader.watch(prefix, since), shutdown), async |(mut watch, shutdown)| {
-        let line = next(&mut watch, &shutdown).await?;
-        Some((Ok::<_, Infallible>(line), (watch, shutdown)))
-    });
+    let lines = stream::unfold(
+        (leader.watch(prefix.unwrap_or_default(), since), shutdown),
+        async |(mut watch, shutdown)| {
+            let line = next(&mut watch, &shutdown).await?;
+            Some((Ok::<_, Infallible>(line), (watch, shutdown)))
+        },
+    );
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 

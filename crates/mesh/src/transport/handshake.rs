@@ -8,13 +8,12 @@ use super::{
     frame::{self, Reader, Writer},
 };
 use crate::{
-    config::MAX_LEADER_NAME,
     core::{Accepted, Connect, Core, Input, Rejected},
     metrics::Traffic,
 };
 use bytes::Bytes;
 use crdt_core::ReplicaId;
-use mesh_proto::{Hello, HelloError, MAX_MESSAGE};
+use mesh_proto::{Hello, MAX_MESSAGE};
 use std::{fmt, io, sync::Arc};
 use tokio::{
     net::TcpStream,
@@ -132,13 +131,7 @@ async fn hellos(
     let sent = frame::size(&ours);
     writer.write(ours.into()).await?;
     let theirs = reader.read().await?.ok_or(Failed::Silent("it closed the connection without a greeting"))?;
-    let hello = Hello::decode(&theirs).map_err(|why| why.to_string()).and_then(|hello| {
-        if [&hello.name, &hello.cluster].iter().all(|name| (1..=MAX_LEADER_NAME).contains(&name.len())) {
-            Ok(hello)
-        } else {
-            Err(HelloError::NotALeader.to_string())
-        }
-    });
+    let hello = Hello::decode(&theirs).map_err(|why| why.to_string());
     Ok((hello, (sent, frame::size(&theirs))))
 }
 
