@@ -1,0 +1,190 @@
+//! Registers of strings in which the last writer wins.
+
+use crate::{
+    contest::{Contestant, Merge, Names, names},
+    measure::{Effort, mix},
+    table::{OURS, Results},
+};
+use atomr_distributed_data::CrdtMerge as _;
+use crdt_core::{Dot, Merge as _, ReplicaId};
+use crdt_kit::{Crdt as _, clock::HybridTimestamp};
+use crdts::CvRDT as _;
+use lattices::{DomPair, Max, Merge as _};
+use lww_register::{HybridTime, LwwRegister, Stamp};
+
+pub(crate) const KIND: &str = "lww-register";
+/// The length of a value.
+pub(crate) const N: u64 = 24;
+pub(crate) const NEWER: Names = names!("newer");
+pub(crate) const OLDER: Names = names!("older");
+pub(crate) const EQUAL: Names = names!("equal");
+
+/// A register of strings.
+trait Register: Contestant {
+    fn write(writer: u64, millis: u64, value: String) -> Self;
+}
+
+pub(crate) fn round(effort: Effort, results: &mut Results) {
+    run::<LwwRegister<String>>(effort, results);
+    run::<crdts::LWWReg<String, (u64, u64)>>(effort, results);
+    run::<Lattice>(effort, results);
+    run::<crdt_kit::LWWRegister<String>>(effort, results);
+    run::<atomr_distributed_data::LwwRegister<String>>(effort, results);
+    run::<Abyo>(effort, results);
+}
+
+fn run<C: Register>(effort: Effort, results: &mut Results) {
+    let value = |n: u64| format!("the value of writer {n:>4}");
+    let (old, new) = (C::write(1, 1_000, value(1)), C::write(2, 1_001, value(2)));
+    for (names, left, right, winner) in
+        [(NEWER, &old, &new, 2), (OLDER, &new, &old, 2), (EQUAL, &new, &new, 2)]
+    {
+        Merge {
+            kind: KIND,
+            names,
+            n: N,
+            pairs: &[(left.clone(), right.clone())],
+            expected: digest(&value(winner)),
+            is_noop: names.calls != NEWER.calls,
+            most: 2_000,
+        }
+        .run(effort, results);
+    }
+}
+
+fn digest(text: &str) -> u128 {
+    u128::from(text.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte))))
+}
+
+impl Contestant for LwwRegister<String> {
+    const SIDE: &'static str = OURS;
+
+    fn join(&mut self, other: &Self) {
+        self.merge(other);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.merge_owned(other);
+    }
+
+    fn digest(&self) -> u128 {
+        self.get().map_or(0, |value| digest(value))
+    }
+}
+
+impl Register for LwwRegister<String> {
+    fn write(writer: u64, millis: u64, value: String) -> Self {
+        let mut register = LwwRegister::new();
+        let dot = Dot::new(ReplicaId::new(mix(writer)), 1);
+        register.set_at(Stamp::new(HybridTime::from_millis(millis), dot), value);
+        register
+    }
+}
+
+impl Contestant for crdts::LWWReg<String, (u64, u64)> {
+    const SIDE: &'static str = "crdts";
+
+    fn join(&mut self, other: &Self) {
+        self.merge(other.clone());
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.merge(other);
+    }
+
+    fn digest(&self) -> u128 {
+        digest(&self.val)
+    }
+}
+
+impl Register for crdts::LWWReg<String, (u64, u64)> {
+    fn write(writer: u64, millis: u64, value: String) -> Self {
+        crdts::LWWReg { val: value, marker: (millis, mix(writer)) }
+    }
+}
+
+#[derive(Clone)]
+struct Lattice(DomPair<Max<(u64, u64)>, Max<String>>);
+
+impl Contestant for Lattice {
+    const SIDE: &'static str = "lattices";
+
+    fn join(&mut self, other: &Self) {
+        self.0.merge(other.0.clone());
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+
+    fn digest(&self) -> u128 {
+        digest(self.0.as_reveal_ref().1.as_reveal_ref())
+    }
+}
+
+impl Register for Lattice {
+    fn write(writer: u64, millis: u64, value: String) -> Self {
+        Lattice(DomPair::new(Max::new((millis, mix(writer))), Max::new(value)))
+    }
+}
+
+impl Contestant for crdt_kit::LWWRegister<String> {
+    const SIDE: &'static str = "crdt-kit";
+
+    fn join(&mut self, other: &Self) {
+        self.merge(other);
+    }
+
+    fn digest(&self) -> u128 {
+        digest(self.value())
+    }
+}
+
+impl Register for crdt_kit::LWWRegister<String> {
+    fn write(writer: u64, millis: u64, value: String) -> Self {
+        let node_id = u16::try_from(writer).expect("few writers");
+        Self::with_timestamp(value, HybridTimestamp { physical: millis, logical: 0, node_id })
+    }
+}
+
+impl Contestant for atomr_distributed_data::LwwRegister<String> {
+    const SIDE: &'static str = "atomr";
+
+    fn join(&mut self, other: &Self) {
+        self.merge(other);
+    }
+
+    fn digest(&self) -> u128 {
+        digest(self.value())
+    }
+}
+
+impl Register for atomr_distributed_data::LwwRegister<String> {
+    fn write(writer: u64, millis: u64, value: String) -> Self {
+        Self::new(format!("n{writer}"), value, millis)
+    }
+}
+
+/// A map with one key, since there is no register; its time is the number of writes seen.
+#[derive(Clone)]
+struct Abyo(abyo_crdt::Map<(), String>);
+
+impl Contestant for Abyo {
+    const SIDE: &'static str = "abyo";
+
+    fn join(&mut self, other: &Self) {
+        self.0.merge(&other.0);
+    }
+
+    fn digest(&self) -> u128 {
+        self.0.get(&()).map_or(0, |value| digest(value))
+    }
+}
+
+impl Register for Abyo {
+    fn write(writer: u64, _: u64, value: String) -> Self {
+        let mut map = abyo_crdt::Map::new(writer);
+        map.set((), value);
+        Abyo(map)
+    }
+}
