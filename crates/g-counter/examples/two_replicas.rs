@@ -6,8 +6,8 @@ use g_counter::{Delta, GCounter, Replica, ReplicaId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Ids are drawn at random: nobody has to hand them out.
-    let mut ann = Replica::new(ReplicaId::random(), GCounter::new());
-    let mut bob = Replica::new(ReplicaId::random(), GCounter::new());
+    let mut ann = Replica::new(ReplicaId::new(1), GCounter::new());
+    let mut bob = Replica::new(ReplicaId::new(2), GCounter::new());
 
     ann.update(|visits, tick| visits.increment(tick, 3))?;
     bob.update(|visits, tick| visits.increment(tick, 4))?;

@@ -6,8 +6,8 @@ use lww_register::{Delta, HybridClock, HybridTime, LwwRegister, Replica, Replica
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Ids are drawn at random: nobody has to hand them out.
-    let mut ann = Replica::new(ReplicaId::random(), LwwRegister::new());
-    let mut bob = Replica::new(ReplicaId::random(), LwwRegister::new());
+    let mut ann = Replica::new(ReplicaId::new(1), LwwRegister::new());
+    let mut bob = Replica::new(ReplicaId::new(2), LwwRegister::new());
     let (mut anns_clock, mut bobs_clock) = (HybridClock::new(500), HybridClock::new(500));
 
     // Milliseconds; bob's clock is 200 ms ahead of ann's.

@@ -53,6 +53,7 @@ mod transport;
 mod watch;
 
 pub use config::{LeaderConfig, Limits, Peer, Storage};
+pub use crdt_core::Rows;
 pub use error::{LeaderError, StartError, WaitError};
 pub use leader::Leader;
 pub use mesh_proto::{

@@ -1,4 +1,6 @@
 //! Two replicas edit a shopping list apart, then exchange what the other lacks.
+//!
+//! `cargo run -p or-set --example two_replicas_or_set`
 
 use or_set::{Delta, OrSet, Replica, ReplicaId};
 

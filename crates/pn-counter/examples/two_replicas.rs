@@ -6,8 +6,8 @@ use pn_counter::{Delta, PnCounter, Replica, ReplicaId};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Ids are drawn at random: nobody has to hand them out.
-    let mut ann = Replica::new(ReplicaId::random(), PnCounter::new());
-    let mut bob = Replica::new(ReplicaId::random(), PnCounter::new());
+    let mut ann = Replica::new(ReplicaId::new(1), PnCounter::new());
+    let mut bob = Replica::new(ReplicaId::new(2), PnCounter::new());
 
     ann.update(|stock, tick| stock.increment(tick, 5))?;
     bob.merge(&ann);

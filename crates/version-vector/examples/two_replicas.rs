@@ -1,10 +1,12 @@
 //! Two replicas that learn what the other has seen, and find out what they did concurrently.
+//!
+//! `cargo run -p version-vector --example two_replicas_version_vector`
 
 use version_vector::{Replica, ReplicaId, UpdateError, VersionVector};
 
 fn main() -> Result<(), UpdateError> {
-    let mut ann = Replica::new(ReplicaId::random(), VersionVector::new());
-    let mut bob = Replica::new(ReplicaId::random(), VersionVector::new());
+    let mut ann = Replica::new(ReplicaId::new(1), VersionVector::new());
+    let mut bob = Replica::new(ReplicaId::new(2), VersionVector::new());
 
     ann.update(VersionVector::increment)?;
     bob.merge(&ann);

@@ -40,7 +40,7 @@ fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         ("vector", if vector.is_empty() { "empty".into() } else { vector.join(" ") }),
         ("keys", status.keys.to_string()),
         ("disk", size(status.disk_bytes)),
-        ("events", format!("{} written here, {} merged", status.writes, status.merged_events)),
+        ("since start", format!("{} writes taken, {} events merged", status.writes, status.merged_events)),
     ];
     table(out, &about.map(|(what, value)| vec![what.to_owned(), value]))?;
     if status.peers.is_empty() {
@@ -145,7 +145,7 @@ fingerprint  5f1c0e9a77b3d2e4
 vector       00000000000000a1:17
 keys         3
 disk         1.5 MiB
-events       17 written here, 4 merged
+since start  17 writes taken, 4 events merged
 
 peer  address         replica           link  behind  oldest  ahead  contact   in       out
 us    127.0.0.1:7002  00000000000000b2  up    5       31 ms   0      4 ms ago  1.7 KiB  2.1 KiB
