@@ -1,9 +1,10 @@
 use crate::{
+    births::{Births, Handle},
+    elements::Elements,
     index::Index,
-    row::{Handle, Logs, Row},
-    slice::{Run, Slice, runs, within},
+    slice::{Run, Slice, without},
 };
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::{borrow::Borrow, fmt, hash::Hash};
 use crdt_core::{Dot, ReplicaId};
 use version_vector::VersionVector;
@@ -33,12 +34,25 @@ use version_vector::VersionVector;
 /// fingerprint, depends only on the dots that live if it is itself independent of the order.
 #[derive(Clone)]
 pub struct Kernel<E> {
-    logs: Logs<E>,
+    births: Births<E>,
     index: Index,
     /// Distinct elements; there may be more live dots.
     len: usize,
     /// Deaths in all rows.
     deaths: usize,
+}
+
+/// How many dots are looked up at a time before any is ended.
+const BATCH: usize = 16;
+
+/// Where a live dot was found.
+#[derive(Clone, Copy)]
+struct Place {
+    row: u32,
+    handle: Handle,
+    hash: u64,
+    /// In the index.
+    bucket: usize,
 }
 
 /// What a [`Kernel`] reports to its watcher.
@@ -53,7 +67,7 @@ pub enum Change<'a, E> {
 impl<E> Kernel<E> {
     /// Without elements.
     pub fn new() -> Self {
-        Kernel { logs: Logs::new(), index: Index::default(), len: 0, deaths: 0 }
+        Kernel { births: Births::new(), index: Index::default(), len: 0, deaths: 0 }
     }
 
     /// How many distinct elements there are. **O(1)**.
@@ -68,7 +82,7 @@ impl<E> Kernel<E> {
 
     /// The live dots with their elements, ascending by replica and then by counter.
     pub fn live(&self) -> impl Iterator<Item = (Dot, &E)> {
-        self.logs.sorted().flat_map(|row| row.births_after(0))
+        self.births.sorted().flat_map(|row| self.births.after(row, 0))
     }
 
     /// How many deaths are remembered. **O(1)**.
@@ -97,11 +111,11 @@ impl<E> Kernel<E> {
 
     fn forget(
         &mut self,
-        up_to: impl Fn(ReplicaId, &alloc::collections::VecDeque<(u64, Dot)>) -> u64,
+        up_to: impl Fn(ReplicaId, &VecDeque<(u64, Dot)>) -> u64,
         mut floor: impl FnMut(Dot),
     ) -> usize {
         let before = self.deaths;
-        for row in self.logs.iter_mut() {
+        for row in self.births.rows_mut() {
             let count = row.deaths_known(up_to(row.id, &row.deaths));
             if let Some((last, _)) = row.deaths.drain(..count).next_back() {
                 floor(Dot::new(row.id, last));
@@ -115,27 +129,32 @@ impl<E> Kernel<E> {
     }
 
     fn record(&mut self, event: Dot, killed: impl IntoIterator<Item = Dot>) {
-        let row = self.logs.open(event.replica);
-        let log = &mut self.logs.row_mut(row).deaths;
+        let row = self.births.open(event.replica);
+        let log = &mut self.births.row_mut(row).deaths;
         let before = log.len();
         log.extend(killed.into_iter().map(|dot| (event.counter, dot)));
         self.deaths += log.len() - before;
     }
 
+    /// How many live dots are beyond `seen`.
+    fn count_after(&self, seen: &VersionVector) -> usize {
+        self.births.beside(seen).map(|(row, known)| self.births.count_after(row, known)).sum()
+    }
+
     fn is_ahead(&self, dot: Dot) -> bool {
-        self.logs.get(dot.replica).is_none_or(|row| row.last() < dot.counter)
+        self.births.get(dot.replica).is_none_or(|row| row.last() < dot.counter)
     }
 }
 
 impl<E: Eq + Hash> Kernel<E> {
     /// Whether `element` has a live dot. **O(1)**.
+    #[inline]
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let hash = self.index.hash(element);
-        self.index.equal(hash, &self.logs, element).next().is_some()
+        self.index.contains(self.index.hash(element), &self.births, element)
     }
 
     /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one.
@@ -144,47 +163,38 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.dots_hashed(self.index.hash(element), element)
-    }
-
-    fn dots_hashed<Q>(&self, hash: u64, element: &Q) -> Vec<Dot>
-    where
-        E: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let handles = self.index.equal(hash, &self.logs, element);
-        let mut dots: Vec<Dot> = handles.map(|handle| self.logs.dot(handle)).collect();
+        let handles = self.index.equal(self.index.hash(element), &self.births, element);
+        let mut dots: Vec<Dot> = handles.map(|handle| self.births.dot(handle)).collect();
         dots.sort_unstable();
         dots
     }
 
     /// The distinct elements, ascending by their least live dot. **O(n)**.
-    pub fn iter(&self) -> impl Iterator<Item = &E> {
-        // Only where some element has several dots must each ask whether it is the first of its own.
-        let distinct = self.index.len() == self.len;
-        self.live()
-            .filter(move |(dot, element)| distinct || self.is_least(*dot, element))
-            .map(|(_, element)| element)
-    }
-
-    fn is_least(&self, dot: Dot, element: &E) -> bool {
-        self.index
-            .equal(self.index.hash(element), &self.logs, element)
-            .all(|handle| dot <= self.logs.dot(handle))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &E> {
+        let Kernel { births, index, len, .. } = self;
+        Elements::new(births, index, *len, births.elements(), births.handles())
     }
 
     /// Adds `element` by the event `dot`, which supersedes the element's live dots. **O(log n)** amortised.
     ///
     /// The caller vouches that `dot` is new: beyond every counter of its replica in here.
+    #[inline]
     pub fn add(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) {
         debug_assert!(self.is_ahead(dot), "{dot} is not new here");
-        let hash = self.index.hash(&element);
-        let superseded = self.dots_hashed(hash, &element);
-        self.birth(hash, dot, element, watch);
-        for old in &superseded {
-            self.kill(*old, watch);
+        let row = self.births.open(dot.replica);
+        self.index.reserve(&self.births, 1);
+        if self.bear(row, dot, element, watch) {
+            let Some((_, handle)) = self.births.find(dot) else { return };
+            let mut older = self.dots(self.births.element(handle));
+            older.retain(|older| *older != dot);
+            self.kill_all(&older, watch);
+            self.record(dot, older);
         }
-        self.record(dot, superseded);
+    }
+
+    /// Makes room for `more` elements.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.index.reserve(&self.births, more);
     }
 
     /// Removes `element` by the event `dot`; false, and nothing has happened, if it was not there. **O(log n)**
@@ -198,9 +208,7 @@ impl<E: Eq + Hash> Kernel<E> {
     {
         debug_assert!(self.is_ahead(dot), "{dot} is not new here");
         let killed = self.dots(element);
-        for old in &killed {
-            self.kill(*old, watch);
-        }
+        self.kill_all(&killed, watch);
         let any = !killed.is_empty();
         if any {
             self.record(dot, killed);
@@ -224,11 +232,8 @@ impl<E: Eq + Hash> Kernel<E> {
             })
             .collect();
         self.index.clear();
+        self.births.clear();
         self.len = 0;
-        for row in self.logs.iter_mut() {
-            row.births = Vec::new();
-            row.live = 0;
-        }
         self.record(dot, killed);
         true
     }
@@ -245,16 +250,15 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut slice = Slice::default();
-        for row in self.logs.sorted() {
-            let known = since.get(row.id);
-            let births = row.births_after(known);
+        for (row, known) in self.births.beside(since) {
+            let births = self.births.after(row, known);
             slice.births.extend(births.map(|(dot, element)| (dot, element.clone())));
             let deaths = row.deaths_after(known);
             slice.deaths.extend(deaths.map(|(event, killed)| (Dot::new(row.id, event), killed)));
         }
         if survivors {
-            let known = self.live().map(|(dot, _)| dot).filter(|dot| since.contains(*dot));
-            slice.survivors = Some(runs(known));
+            let known = self.births.runs().filter_map(|run| run.up_to(since.get(run.replica)));
+            slice.survivors = Some(known.collect());
         }
         slice
     }
@@ -279,6 +283,7 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = self.apply_deaths(&slice, seen, until, watch);
+        self.index.reserve(&self.births, slice.births.len());
         for (dot, element) in slice.births {
             grew |= !seen.contains(dot) && self.take(dot, element, watch);
         }
@@ -297,6 +302,7 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut grew = self.apply_deaths(slice, seen, until, watch);
+        self.index.reserve(&self.births, slice.births.len());
         for (dot, element) in &slice.births {
             grew |= !seen.contains(*dot) && self.take(*dot, element.clone(), watch);
         }
@@ -312,9 +318,10 @@ impl<E: Eq + Hash> Kernel<E> {
     ) -> bool {
         let mut grew = false;
         if let Some(survivors) = &slice.survivors {
-            let mut survives = within(survivors.iter().copied());
-            let mut is_born = within(slice.births.iter().map(|(dot, _)| Run::from(*dot)));
-            grew |= self.kill_unless(until, |dot| survives(dot) || is_born(dot), watch);
+            let births = slice.births.iter().map(|(dot, _)| Run::from(*dot));
+            let dead = without(without(self.covered(until), survivors.iter().copied()), births);
+            let dead: Vec<Dot> = dead.flat_map(Run::dots).collect();
+            grew |= self.kill_all(&dead, watch);
         }
         for events in slice.deaths.chunk_by(|a, b| a.0.replica == b.0.replica) {
             let replica = events[0].0.replica;
@@ -342,9 +349,15 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut grew = self.merge_deaths(other, seen, theirs, their_floor, watch);
-        for row in other.logs.sorted() {
-            for (dot, element) in row.births_after(seen.get(row.id)) {
-                grew |= self.take(dot, element.clone(), watch);
+        self.reserve(other.count_after(seen));
+        for (row, known) in other.births.beside(seen) {
+            for chunk in other.births.chunks_after(row, known) {
+                let (mut counters, elements) = chunk.after(known);
+                let mut elements = elements.iter().cloned();
+                while let Some((first, count)) = counters.run() {
+                    let run = Run { replica: row.id, first, last: first + (count - 1) };
+                    grew |= self.take_run(run, &mut elements, watch);
+                }
             }
         }
         grew
@@ -360,12 +373,11 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = self.merge_deaths(&other, seen, theirs, their_floor, watch);
-        for row in other.logs.into_sorted() {
-            let known = seen.get(row.id);
-            for (dot, element) in row.into_births_after(known) {
-                grew |= self.take(dot, element, watch);
-            }
-        }
+        self.reserve(other.count_after(seen));
+        other.births.take_after(
+            |replica| seen.get(replica),
+            |run, elements| grew |= self.take_run(run, elements, watch),
+        );
         grew
     }
 
@@ -379,29 +391,19 @@ impl<E: Eq + Hash> Kernel<E> {
     ) -> bool {
         let mut grew = false;
         if seen.covers(their_floor).is_err() {
-            let alive = within(other.live().map(|(dot, _)| Run::from(dot)));
-            grew |= self.kill_unless(theirs, alive, watch);
+            let dead = without(self.covered(theirs), other.births.runs());
+            let dead: Vec<Dot> = dead.flat_map(Run::dots).collect();
+            grew |= self.kill_all(&dead, watch);
         }
-        for row in other.logs.sorted() {
-            let known = seen.get(row.id);
+        for (row, known) in other.births.beside(seen).filter(|(row, known)| row.last_death() > *known) {
             grew |= self.take_deaths(row.id, known, row.deaths_after(known), watch);
         }
         grew
     }
 
-    /// Ends the live dots in `covered` that do not live on the other side; `alive` is asked in ascending order.
-    fn kill_unless(
-        &mut self,
-        covered: &VersionVector,
-        mut alive: impl FnMut(Dot) -> bool,
-        watch: &mut impl FnMut(Change<'_, E>),
-    ) -> bool {
-        let dead: Vec<Dot> =
-            self.live().map(|(dot, _)| dot).filter(|dot| covered.contains(*dot) && !alive(*dot)).collect();
-        for dot in &dead {
-            self.kill(*dot, watch);
-        }
-        !dead.is_empty()
+    /// The live dots in `version`.
+    fn covered(&self, version: &VersionVector) -> impl Iterator<Item = Run> {
+        self.births.runs().filter_map(|run| run.up_to(version.get(run.replica)))
     }
 
     /// Records and executes the deaths by events of `replica` that are beyond `known` and beyond its log.
@@ -412,92 +414,161 @@ impl<E: Eq + Hash> Kernel<E> {
         deaths: impl Iterator<Item = (u64, Dot)>,
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
-        let logged = self.logs.get(replica).map_or(0, Row::last_death);
-        let mut grew = false;
-        for (event, killed) in deaths.filter(|(event, _)| *event > known.max(logged)) {
-            self.kill(killed, watch);
-            self.record(Dot::new(replica, event), [killed]);
-            grew = true;
+        let row = self.births.open(replica);
+        let known = known.max(self.births.row(row).last_death());
+        let log = &mut self.births.row_mut(row).deaths;
+        let mut killed = Vec::new();
+        for death in deaths.filter(|(event, _)| *event > known) {
+            log.push_back(death);
+            killed.push(death.1);
         }
-        grew
+        self.deaths += killed.len();
+        self.kill_all(&killed, watch);
+        !killed.is_empty()
     }
 
+    /// Appends to the births of the dot's replica; false, and nothing has happened, if they are already that far.
     fn take(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
-        let hash = self.index.hash(&element);
-        self.birth(hash, dot, element, watch)
-    }
-
-    /// Appends to the births of the dot's replica; false, and nothing has happened, if the log is already that far.
-    fn birth(&mut self, hash: u64, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
-        let row = self.logs.open(dot.replica);
-        let births = &self.logs.row(row).births;
-        if births.last().is_some_and(|birth| birth.0 >= dot.counter) {
+        let row = self.births.open(dot.replica);
+        if self.births.row(row).last_birth >= dot.counter {
             return false;
         }
-        let mut equal = self.index.equal(hash, &self.logs, &element);
-        let first = equal.next();
-        // A replica's add supersedes its own older dot; the deaths of an honest peer have said so before, or will.
-        let own = first.into_iter().chain(equal).find(|handle| handle.row == row);
-        self.len += usize::from(first.is_none());
-        let births = &mut self.logs.row_mut(row).births;
-        let handle = Handle::new(row, births.len());
-        births.push((dot.counter, Some(element)));
-        self.logs.row_mut(row).live += 1;
-        self.index.insert(hash, &self.logs, handle);
-        watch(Change::Born(dot, self.logs.element(handle)));
-        if let Some(own) = own {
-            self.bury(own, watch);
+        if self.bear(row, dot, element, watch) {
+            self.supersede(dot, watch);
         }
         true
     }
 
-    fn kill(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
-        if let Some(handle) = self.logs.find(dot) {
-            self.bury(handle, watch);
+    /// Makes an element live, for which room was made; true if it had other live dots.
+    #[inline]
+    fn bear(&mut self, row: u32, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        let birth = |births: &mut Births<E>, element| births.push(row, dot.counter, element);
+        let (handle, had_other) = self.index.insert_new(&mut self.births, element, birth);
+        self.len += usize::from(!had_other);
+        watch(Change::Born(dot, self.births.element(handle)));
+        had_other
+    }
+
+    /// Ends the older dot that the same replica has given to an equal element. A replica's add supersedes its own older
+    /// dot; the deaths of an honest peer have said so before, or will.
+    fn supersede(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
+        let Some((_, handle)) = self.births.find(dot) else { return };
+        let dots = self.dots(self.births.element(handle));
+        for older in
+            dots.into_iter().filter(|older| older.replica == dot.replica && older.counter < dot.counter)
+        {
+            self.kill(older, watch);
         }
     }
 
-    /// Ends a live dot: its place becomes a hole.
-    fn bury(&mut self, handle: Handle, watch: &mut impl FnMut(Change<'_, E>)) {
-        let row = self.logs.row_mut(handle.row);
-        let (counter, place) = &mut row.births[handle.at as usize];
-        let dot = Dot::new(row.id, *counter);
-        let Some(element) = place.take() else { return };
-        row.live -= 1;
-        let holes = row.births.len() - row.live;
-        let sweep = holes > row.live;
-
-        let hash = self.index.hash(&element);
-        let distinct = self.index.len() == self.len;
-        self.index.remove(hash, handle);
-        let last = distinct || self.index.equal(hash, &self.logs, &element).next().is_none();
-        self.len -= usize::from(last);
-        watch(Change::Died(dot, &element));
-        if sweep {
-            self.sweep(handle.row);
+    /// As [`take`](Kernel::take), of births with consecutive counters.
+    pub(crate) fn take_run(
+        &mut self,
+        run: Run,
+        elements: &mut (impl Iterator<Item = E> + ?Sized),
+        watch: &mut impl FnMut(Change<'_, E>),
+    ) -> bool {
+        if run.first == run.last {
+            let dot = Dot::new(run.replica, run.first);
+            return elements.next().is_some_and(|element| self.take(dot, element, watch));
         }
-    }
-
-    /// Closes the holes of a row. There are more of them than live births: O(1) amortised over the deaths.
-    fn sweep(&mut self, row: u32) {
-        let index = &mut self.index;
-        let births = &mut self.logs.row_mut(row).births;
-        let (mut from, mut to) = (0, 0);
-        births.retain(|(_, element)| {
-            if let Some(element) = element {
-                if from != to {
-                    let hash = index.hash(element);
-                    index.moved(hash, Handle::new(row, from), Handle::new(row, to));
-                }
-                to += 1;
+        let row = self.births.open(run.replica);
+        let last_birth = self.births.row(row).last_birth;
+        let mut first = run.first;
+        if last_birth >= first {
+            // Only a vector that is wrong leads here.
+            (first..=last_birth.min(run.last)).zip(&mut *elements).for_each(drop);
+            if last_birth >= run.last {
+                return false;
             }
-            from += 1;
-            element.is_some()
-        });
-        if births.capacity() / 4 > births.len() {
-            births.shrink_to(births.len() * 2);
+            first = last_birth + 1;
         }
-        self.index.shrink(&self.logs);
+        let mut again = Vec::new();
+        loop {
+            let (handle, count) = self.births.append(row, first, run.last - first + 1, &mut *elements);
+            for (handle, counter) in handle.following(count).zip(first..) {
+                let dot = Dot::new(run.replica, counter);
+                if self.enter(dot, handle, watch) {
+                    again.push(dot);
+                }
+            }
+            if run.last - first < u64::from(count) {
+                break;
+            }
+            first += u64::from(count);
+        }
+        for dot in again {
+            self.supersede(dot, watch);
+        }
+        true
+    }
+
+    /// Indexes a birth; true if the element had other live dots.
+    #[inline]
+    fn enter(&mut self, dot: Dot, handle: Handle, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        let had_other = self.index.insert(&self.births, handle);
+        self.len += usize::from(!had_other);
+        watch(Change::Born(dot, self.births.element(handle)));
+        had_other
+    }
+
+    /// Ends those of the dots that live; true if any did.
+    fn kill_all(&mut self, dots: &[Dot], watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        let before = self.index.len();
+        for batch in dots.chunks(BATCH) {
+            // First all are found, then all are ended: the processor can wait for many places of memory at a time, but
+            // hardly beyond a change.
+            let mut found = [None; BATCH];
+            for (place, dot) in found.iter_mut().zip(batch) {
+                *place = self.locate(*dot);
+            }
+            let mut is_valid = true;
+            for (place, dot) in found.into_iter().zip(batch) {
+                let place = if is_valid { place } else { self.locate(*dot) };
+                is_valid &= place.is_none_or(|place| self.bury(*dot, place, watch));
+            }
+        }
+        self.index.len() < before
+    }
+
+    /// Ends a live dot; nothing happens if it is not.
+    fn kill(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
+        if let Some(place) = self.locate(dot) {
+            self.bury(dot, place, watch);
+        }
+    }
+
+    fn locate(&self, dot: Dot) -> Option<Place> {
+        let (row, handle) = self.births.find(dot)?;
+        let hash = self.index.hash(self.births.element(handle));
+        Some(Place { row, handle, hash, bucket: self.index.bucket(hash, handle)? })
+    }
+
+    /// Ends a dot whose place was found; false if places that were found are not valid any more.
+    fn bury(&mut self, dot: Dot, place: Place, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        let Place { row, handle, hash, bucket } = place;
+        // A dot may be named twice.
+        if !self.births.is_live(handle) {
+            return true;
+        }
+        let element = self.births.remove(row, handle);
+        let distinct = self.index.len() == self.len;
+        self.index.remove(bucket);
+        let is_gone = distinct || self.index.find(hash, &self.births, &element).is_none();
+        self.len -= usize::from(is_gone);
+        watch(Change::Died(dot, &element));
+        let is_thin = self.births.is_thin(row);
+        if is_thin {
+            let index = &mut self.index;
+            self.births.sweep(row, |element, from, to| index.moved(index.hash(element), from, to));
+        }
+        // O(1) amortised over the deaths that led here.
+        let is_oversized = self.births.is_oversized() || self.index.is_oversized();
+        if is_oversized {
+            self.births.resettle();
+            self.index.rebuild(&self.births, self.index.len());
+        }
+        !is_thin && !is_oversized
     }
 }
 

@@ -31,6 +31,9 @@
 
 extern crate alloc;
 
+mod births;
+mod chunk;
+mod elements;
 mod index;
 mod kernel;
 mod row;

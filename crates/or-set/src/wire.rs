@@ -116,18 +116,10 @@ fn read_runs(replica: ReplicaId, pairs: &[(u64, u64)]) -> Result<Vec<Run>, Inval
     Ok(runs)
 }
 
-/// Gives each element its dot.
-fn read_births<E>(runs: &[Run], elements: Vec<E>) -> Result<Vec<(Dot, E)>, Invalid> {
-    let mut claimed = 0_u64;
-    for run in runs {
-        claimed = claimed.checked_add(run.last - run.first + 1).ok_or(Invalid::Count)?;
-    }
-    if claimed != elements.len() as u64 {
-        return Err(Invalid::Count);
-    }
-    let dots =
-        runs.iter().flat_map(|run| (run.first..=run.last).map(|counter| Dot::new(run.replica, counter)));
-    Ok(dots.zip(elements).collect())
+/// Checks that there is one element for each dot.
+fn matching<E>(runs: &[Run], elements: &[E]) -> Result<(), Invalid> {
+    let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.last - run.first + 1));
+    if count == Some(elements.len() as u64) { Ok(()) } else { Err(Invalid::Count) }
 }
 
 fn ascending<T: PartialOrd>(items: &[T]) -> Result<(), Invalid> {
@@ -196,19 +188,21 @@ impl<'de, E: Deserialize<'de> + Eq + Hash> Deserialize<'de> for OrSet<E> {
 fn read_set<E: Eq + Hash>(SetIn { version, live }: SetIn<E>) -> Result<OrSet<E>, Invalid> {
     let replicas: Vec<ReplicaId> = live.0.iter().map(|row| row.replica).collect();
     ascending(&replicas)?;
-    let mut births = Vec::new();
-    for RowIn { replica, runs, elements } in live.0 {
-        let row = read_births(&read_runs(replica, &runs.0)?, elements.0)?;
-        covered(&version, row[row.len() - 1].0)?;
-        births.extend(row);
-    }
-    let mut repeated = false;
-    let slice = Slice { births, ..Slice::default() };
     let mut kernel = Kernel::new();
-    // A kernel lets an add of a replica end its older dot of the same element, which nothing here should have.
-    kernel.apply(slice, &VersionVector::new(), &version, &mut |change| {
-        repeated |= matches!(change, crate::Change::Died(..));
-    });
+    kernel.reserve(live.0.iter().map(|row| row.elements.0.len()).sum());
+    let mut repeated = false;
+    for RowIn { replica, runs, elements } in live.0 {
+        let runs = read_runs(replica, &runs.0)?;
+        matching(&runs, &elements.0)?;
+        covered(&version, Dot::new(replica, runs[runs.len() - 1].last))?;
+        let mut elements = elements.0.into_iter();
+        for run in runs {
+            // A kernel lets an add of a replica end its older dot of the same element, which nothing here should have.
+            kernel.take_run(run, &mut elements, &mut |change| {
+                repeated |= matches!(change, crate::Change::Died(..));
+            });
+        }
+    }
     if repeated {
         return Err(Invalid::Repeated);
     }
@@ -305,14 +299,15 @@ fn read_slice<E>(slice: SliceIn<E>) -> Result<Slice<E>, Invalid> {
 
     let mut births = Vec::new();
     for (place, runs, elements) in slice.births.0 {
-        let row = read_births(&read_runs(replica(place)?, &runs.0)?, elements.0)?;
-        in_order(&births, &row, |birth: &(Dot, E)| birth.0.replica)?;
-        births.extend(row);
+        let runs = read_runs(replica(place)?, &runs.0)?;
+        matching(&runs, &elements.0)?;
+        in_order(&births, &runs, |birth: &(Dot, E)| birth.0.replica, |run: &Run| run.replica)?;
+        births.extend(runs.into_iter().flat_map(Run::dots).zip(elements.0));
     }
     let mut deaths = Vec::new();
     for (place, row) in slice.deaths.0 {
         let row = read_deaths(replica(place)?, row.0, &mut replica)?;
-        in_order(&deaths, &row, |death| death.0.replica)?;
+        in_order(&deaths, &row, |death: &(Dot, Dot)| death.0.replica, |death| death.0.replica)?;
         deaths.extend(row);
     }
     let mut survivors = None;
@@ -320,7 +315,7 @@ fn read_slice<E>(slice: SliceIn<E>) -> Result<Slice<E>, Invalid> {
         let mut all = Vec::new();
         for (place, runs) in rows.0 {
             let row = read_runs(replica(place)?, &runs.0)?;
-            in_order(&all, &row, |run: &Run| run.replica)?;
+            in_order(&all, &row, |run: &Run| run.replica, |run: &Run| run.replica)?;
             all.extend(row);
         }
         survivors = Some(all);
@@ -353,9 +348,14 @@ fn read_deaths(
 }
 
 /// Whether a row may follow the rows before it: each replica has one row, and they ascend.
-fn in_order<T>(before: &[T], row: &[T], replica: impl Fn(&T) -> ReplicaId) -> Result<(), Invalid> {
+fn in_order<T, U>(
+    before: &[T],
+    row: &[U],
+    replica: impl Fn(&T) -> ReplicaId,
+    replica_of_row: impl Fn(&U) -> ReplicaId,
+) -> Result<(), Invalid> {
     match (before.last(), row.first()) {
-        (Some(last), Some(first)) if replica(last) >= replica(first) => Err(Invalid::Unsorted),
+        (Some(last), Some(first)) if replica(last) >= replica_of_row(first) => Err(Invalid::Unsorted),
         _ => Ok(()),
     }
 }
