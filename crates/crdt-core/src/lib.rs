@@ -9,6 +9,7 @@
 //! - [`Merge`], the join, and [`Delta`], a piece of state that brings another state up to date;
 //! - [`ReplicaId`] and [`Dot`], the names of writers and of their updates;
 //! - [`Replica`], which owns a state and lends its writer, a [`Tick`], together with that one writable copy;
+//! - [`wire`], a compact and canonical binary form;
 //! - [`Rows`], one number for each replica joined by maximum: what counters and version vectors are made of.
 //!
 //! # Why updates need a `Tick`
@@ -64,6 +65,7 @@ mod dot;
 mod merge;
 mod replica;
 mod rows;
+pub mod wire;
 
 pub use delta::{Delta, Gap};
 pub use dot::{Dot, InvalidDot, InvalidReplicaId, ReplicaId};

@@ -23,15 +23,21 @@
 //! # Ok::<(), UpdateError>(())
 //! ```
 //!
+//! [`Wire`] is a compact binary form of it.
+//!
 //! # Features
 //!
 //! - `serde`: `Serialize` and `Deserialize`; deserialising validates, equal counters give equal bytes.
 //! - `rand`: `ReplicaId::random`.
 #![no_std]
 
+extern crate alloc;
+
 mod counter;
+mod wire;
 
 pub use counter::GCounter;
 pub use crdt_core::{
     Delta, Dot, Dotted, Gap, InvalidRows, Merge, Replica, ReplicaId, Rows, Tick, UpdateError,
+    wire::{DecodeError, Wire},
 };

@@ -31,19 +31,27 @@
 //!
 //! What it does *not* promise: of two concurrent writes one is overwritten, and the register does not tell.
 //!
+//! [`Wire`] is a compact binary form of it.
+//!
 //! # Features
 //!
 //! - `serde`: `Serialize` and `Deserialize`; deserialising validates, equal registers give equal bytes.
 //! - `rand`: `ReplicaId::random`.
 #![no_std]
 
+extern crate alloc;
+
 mod clock;
 mod register;
 mod stamp;
 mod time;
+mod wire;
 
 pub use clock::{Drift, HybridClock};
-pub use crdt_core::{Delta, Dot, Dotted, Gap, Merge, Replica, ReplicaId, Tick, UpdateError};
+pub use crdt_core::{
+    Delta, Dot, Dotted, Gap, Merge, Replica, ReplicaId, Tick, UpdateError,
+    wire::{DecodeError, Wire},
+};
 pub use register::{LwwRegister, Tie};
 pub use stamp::Stamp;
 pub use time::HybridTime;

@@ -59,7 +59,7 @@ impl<T> LwwRegister<T> {
     }
 
     /// The register that this one write makes.
-    const fn written(stamp: Stamp, value: T) -> Self {
+    pub(crate) const fn written(stamp: Stamp, value: T) -> Self {
         LwwRegister { stamp: Some(stamp), value: Some(value) }
     }
 

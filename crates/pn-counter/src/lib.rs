@@ -27,15 +27,21 @@
 //! What it does *not* promise: a lower bound. Two replicas that each see one item in stock may both take it, and the
 //! merged value is −1. Whoever needs a bound needs coordination.
 //!
+//! [`Wire`] is a compact binary form of it.
+//!
 //! # Features
 //!
 //! - `serde`: `Serialize` and `Deserialize`; deserialising validates, equal counters give equal bytes.
 //! - `rand`: `ReplicaId::random`.
 #![no_std]
 
+extern crate alloc;
+
 mod counter;
+mod wire;
 
 pub use counter::{PnCounter, TooManyEvents};
 pub use crdt_core::{
     Delta, Dot, Dotted, Gap, InvalidRows, Merge, Replica, ReplicaId, Rows, Tick, UpdateError,
+    wire::{DecodeError, Wire},
 };

@@ -26,9 +26,14 @@
 //! difference to vector *clocks*: these count updates of replicas, not messages of processes.
 #![no_std]
 
+extern crate alloc;
+
+mod wire;
+
 use core::{fmt, ops::RangeInclusive};
 pub use crdt_core::{
     Causality, Delta, Dot, Dotted, Gap, InvalidRows, Merge, Replica, ReplicaId, Rows, Tick, UpdateError,
+    wire::{DecodeError, Wire},
 };
 
 /// For each replica the counter of the last update seen, all earlier ones included.
