@@ -85,6 +85,11 @@ impl<E> Kernel<E> {
         self.births.sorted().flat_map(|row| self.births.after(row, 0))
     }
 
+    /// The live dots as runs of consecutive counters, and the elements in the same order.
+    pub(crate) fn columns(&self) -> (impl Iterator<Item = Run>, impl Iterator<Item = &[E]> + Clone) {
+        (self.births.runs(), self.births.elements())
+    }
+
     /// How many deaths are remembered. **O(1)**.
     pub fn deaths(&self) -> usize {
         self.deaths

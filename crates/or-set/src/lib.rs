@@ -25,8 +25,8 @@
 //! - [`Kernel`] is its algorithm without a context of its own, for stores in which many sets share one numbering;
 //!   [`Slice`] is what its deltas are made of, and [`Change`] what it tells a watcher.
 //!
-//! With the feature `serde`, sets and deltas are serialised canonically: equal states give equal bytes. Deserialising
-//! checks every invariant, in linear time.
+//! [`Wire`] is a compact binary form of sets and deltas; with the feature `serde` they have all other formats as well.
+//! Both are canonical: equal states give equal bytes. Reading checks every invariant, in linear time.
 #![no_std]
 
 extern crate alloc;
@@ -37,12 +37,17 @@ mod elements;
 mod index;
 mod kernel;
 mod row;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod set;
 mod slice;
-#[cfg(feature = "serde")]
+mod valid;
 mod wire;
 
-pub use crdt_core::{Delta, Dot, Dotted, Gap, Merge, Replica, ReplicaId, Tick, UpdateError};
+pub use crdt_core::{
+    Delta, Dot, Dotted, Gap, Merge, Replica, ReplicaId, Tick, UpdateError,
+    wire::{DecodeError, Wire},
+};
 pub use kernel::{Change, Kernel};
 pub use set::{OrSet, OrSetDelta};
 pub use slice::Slice;

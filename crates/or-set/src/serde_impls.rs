@@ -8,6 +8,7 @@ use crate::{
     kernel::Kernel,
     set::{OrSet, OrSetDelta},
     slice::{Run, Slice, runs},
+    valid::{Invalid, ascending, check_delta, covered},
 };
 use alloc::vec::Vec;
 use core::{fmt, hash::Hash, marker::PhantomData};
@@ -56,34 +57,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// What is wrong with bytes that have the right shape.
-#[derive(Clone, Copy)]
-enum Invalid {
-    EmptyRow,
-    Unsorted,
-    Overflow,
-    Count,
-    NotCovered,
-    Repeated,
-    Table,
-    Floor,
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Invalid::EmptyRow => "a row without entries is not written",
-            Invalid::Unsorted => "rows or entries are out of order or written twice",
-            Invalid::Overflow => "a counter is 0 or beyond 2^64 - 1",
-            Invalid::Count => "runs and elements differ in number",
-            Invalid::NotCovered => "a dot lies outside the version that should cover it",
-            Invalid::Repeated => "an element has two live dots of one replica",
-            Invalid::Table => "a table of replicas lacks one, or has one that is not used",
-            Invalid::Floor => "survivors are listed exactly when deaths since then are forgotten",
-        })
-    }
-}
-
 /// Runs of one replica as `(skip, length)`.
 fn write_runs(runs: &[Run]) -> Pairs {
     let mut next = 1;
@@ -120,14 +93,6 @@ fn read_runs(replica: ReplicaId, pairs: &[(u64, u64)]) -> Result<Vec<Run>, Inval
 fn matching<E>(runs: &[Run], elements: &[E]) -> Result<(), Invalid> {
     let count = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.last - run.first + 1));
     if count == Some(elements.len() as u64) { Ok(()) } else { Err(Invalid::Count) }
-}
-
-fn ascending<T: PartialOrd>(items: &[T]) -> Result<(), Invalid> {
-    if items.is_sorted_by(|a, b| a < b) { Ok(()) } else { Err(Invalid::Unsorted) }
-}
-
-fn covered(version: &VersionVector, dot: Dot) -> Result<(), Invalid> {
-    if version.contains(dot) { Ok(()) } else { Err(Invalid::NotCovered) }
 }
 
 #[derive(Serialize)]
@@ -393,32 +358,4 @@ impl<'de, E: Deserialize<'de>> Deserialize<'de> for OrSetDelta<E> {
         check_delta(&delta).map_err(D::Error::custom)?;
         Ok(delta)
     }
-}
-
-fn check_delta<E>(delta: &OrSetDelta<E>) -> Result<(), Invalid> {
-    let OrSetDelta { since, until, slice, floor } = delta;
-    if until.covers(since).is_err() || until.covers(floor).is_err() {
-        return Err(Invalid::NotCovered);
-    }
-    let news = |dot: Dot| {
-        if since.contains(dot) {
-            return Err(Invalid::NotCovered);
-        }
-        covered(until, dot)
-    };
-    for (dot, _) in &slice.births {
-        news(*dot)?;
-    }
-    for (event, killed) in &slice.deaths {
-        news(*event)?;
-        covered(until, *killed)?;
-    }
-    for run in slice.survivors.iter().flatten() {
-        covered(since, Dot::new(run.replica, run.last))?;
-    }
-    // An empty floor is covered by anything: then the slice has no survivors.
-    if slice.survivors.is_some() == since.covers(floor).is_ok() {
-        return Err(Invalid::Floor);
-    }
-    Ok(())
 }

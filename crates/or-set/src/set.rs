@@ -331,8 +331,10 @@ impl<E: Eq + Hash + Clone> Delta for OrSet<E> {
     ///
     /// It starts from what `since` and this set have in common, which is all that it can be complete from.
     fn delta_since(&self, since: &VersionVector) -> OrSetDelta<E> {
-        let common: VersionVector =
-            self.version.zip(since).map(|(replica, ours, theirs)| (replica, ours.min(theirs))).collect();
+        let common = match self.version.covers(since) {
+            Ok(()) => since.clone(),
+            Err(_) => self.version.zip(since).map(|(id, ours, theirs)| (id, ours.min(theirs))).collect(),
+        };
         let survivors = common.covers(&self.floor).is_err();
         OrSetDelta {
             slice: self.kernel.slice_since(&common, survivors),

@@ -69,7 +69,6 @@ impl Run {
 }
 
 /// The runs of consecutive counters in ascending dots.
-#[cfg(feature = "serde")]
 pub(crate) fn runs(dots: impl Iterator<Item = Dot>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for Dot { replica, counter } in dots {
