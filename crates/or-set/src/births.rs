@@ -339,7 +339,7 @@ impl<E> Births<E> {
     pub(crate) fn remove(&mut self, row: u32, handle: Handle) -> E {
         let Births { chunks, free, rows, .. } = self;
         let row = &mut rows[row as usize];
-        row.live -= 1;
+        (row.live, row.died) = (row.live - 1, row.died + 1);
         let is_last = row.chunks.back().is_some_and(|last| last.1 == handle.chunk());
         let chunk = &mut chunks[handle.chunk() as usize];
         let element = chunk.remove(handle.slot(), is_last);
@@ -353,12 +353,16 @@ impl<E> Births<E> {
     /// Whether a row's chunks are so thinly filled that it should be rebuilt.
     pub(crate) fn is_thin(&self, row: u32) -> bool {
         let row = self.row(row);
-        row.chunks.len() * SLOTS as usize > row.live * 3 + 2 * SLOTS as usize
+        let is_thin = row.chunks.len() * SLOTS as usize > row.live * 3 + 2 * SLOTS as usize;
+        // Births very far apart fill no chunk, however often they are packed. A row has at most one chunk for each that
+        // lives or died since the last time: when as many died as live, they have paid for the next.
+        is_thin && row.died >= row.live
     }
 
     /// Rebuilds a row of full chunks and tells the new handle of each birth, in order. A new handle is none that is
     /// still to be replaced.
     pub(crate) fn sweep(&mut self, row: u32, mut moved: impl FnMut(&E, Handle, Handle)) {
+        self.row_mut(row).died = 0;
         for (_, from) in mem::take(&mut self.row_mut(row).chunks) {
             let mut before = mem::replace(&mut self.chunks[from as usize], Chunk::new(0));
             let elements = before.take_elements();
@@ -411,7 +415,7 @@ impl<E> Births<E> {
         (self.chunks, self.owners, self.free) = (Vec::new(), Vec::new(), Vec::new());
         for row in &mut self.rows {
             row.chunks = VecDeque::new();
-            row.live = 0;
+            (row.live, row.died) = (0, 0);
         }
     }
 }

@@ -7,9 +7,9 @@ use core::{mem, slice};
 /// How many births a chunk can name: the bits of its bitmap.
 pub(crate) const SLOTS: u32 = u64::BITS;
 
-/// With so many live births in it a chunk without offsets is worth keeping as it is: its header is then cheaper than
-/// an offset for each of them.
-const WORTHWHILE: usize = 24;
+/// With so many live births in it a chunk without offsets is worth having: what a chunk takes by itself is then less
+/// than an offset for each of them.
+const WORTHWHILE: usize = 16;
 
 /// Some consecutive births of one replica: a **slot** for each, a bitmap of the slots that live, and the elements of
 /// the live ones, packed.
@@ -153,7 +153,9 @@ impl<E> Chunk<E> {
             return Some((0, SLOTS));
         }
         let offset = counter - self.first;
-        if self.is_dense() && offset < u64::from(SLOTS) {
+        // As long as so many may still come.
+        let gaps = offset - self.elements.len() as u64;
+        if self.is_dense() && offset < u64::from(SLOTS) && gaps <= (SLOTS as usize - WORTHWHILE) as u64 {
             return Some((offset as u32, SLOTS - offset as u32));
         }
         if self.is_dense() && self.elements.len() >= WORTHWHILE {
@@ -295,5 +297,154 @@ impl Iterator for Counters<'_> {
         self.live &= self.live - 1;
         let offset = self.offsets.next().copied().unwrap_or(slot);
         Some(self.first + u64::from(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What should be in a chunk: counter, element and slot of each live birth.
+    type Births = Vec<(u64, u32, u32)>;
+
+    /// `SplitMix64`.
+    struct Rng(u64);
+
+    impl Rng {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)) % bound
+        }
+    }
+
+    fn check(chunk: &Chunk<u32>, births: &Births, dead: &[u64]) {
+        assert!(chunk.elements().iter().eq(births.iter().map(|birth| &birth.1)));
+        assert!(slots(chunk.live()).eq(births.iter().map(|birth| birth.2)));
+        assert_eq!(chunk.is_empty(), births.is_empty());
+        for (at, (counter, element, slot)) in births.iter().enumerate() {
+            assert_eq!(chunk.find(*counter), Some(*slot));
+            assert_eq!((chunk.counter(*slot), chunk.element(*slot)), (*counter, element));
+            // The slots ascend: without a gap before this one, it is as many as there are before.
+            assert_eq!(chunk.is_shifted(*slot), *slot as usize != at);
+        }
+        for counter in dead.iter().copied().chain([0, chunk.first() - 1]) {
+            assert_eq!(chunk.find(counter), None);
+        }
+        let around = |counter: u64| [counter.saturating_sub(1), counter, counter.saturating_add(1)];
+        let counters = births.iter().map(|birth| birth.0).chain(dead.iter().copied());
+        for known in counters.chain([0, chunk.first(), u64::MAX]).flat_map(around) {
+            let rest = &births[births.partition_point(|birth| birth.0 <= known)..];
+            let (mut counters, elements) = chunk.after(known);
+            assert!(elements.iter().eq(rest.iter().map(|birth| &birth.1)));
+            assert!(counters.clone().eq(rest.iter().map(|birth| birth.0)));
+            assert_eq!(chunk.counters_after(known).1, births.len() - rest.len());
+            let mut in_runs = rest.iter().map(|birth| birth.0);
+            while let Some((first, count)) = counters.run() {
+                assert!(
+                    count > 0 && (first..=first + (count - 1)).all(|counter| in_runs.next() == Some(counter))
+                );
+            }
+            assert_eq!(in_runs.next(), None);
+        }
+    }
+
+    /// Births that lie `gap` apart at most, and deaths, until the chunk takes no more.
+    fn fill_and_thin(rng: &mut Rng, gap: u64, deaths: u64) {
+        let mut next = 1 + rng.below(100);
+        let (mut chunk, mut births, mut dead) = (Chunk::new(next), Births::new(), Vec::new());
+        for number in 0.. {
+            if rng.below(10) < deaths && !births.is_empty() {
+                let oldest_first = rng.below(3) == 0;
+                let at = if oldest_first { 0 } else { rng.below(births.len() as u64) as usize };
+                let (counter, element, slot) = births.remove(at);
+                assert_eq!(chunk.remove(slot, rng.below(2) == 0), element);
+                dead.push(counter);
+            } else {
+                let Some((slot, room)) = chunk.room(next) else {
+                    let far = u32::try_from(next - chunk.first()).is_err();
+                    let offset = next - chunk.first();
+                    let is_full = births.iter().any(|birth| birth.2 == SLOTS - 1);
+                    assert!(far || is_full || offset >= u64::from(SLOTS) && births.len() >= WORTHWHILE);
+                    break;
+                };
+                assert!(births.last().is_none_or(|last| last.2 < slot) && slot + room <= SLOTS);
+                // One, or some that follow each other.
+                let count = 1 + if rng.below(2) == 0 { 0 } else { rng.below(u64::from(room)) as u32 };
+                let new = (0..count).map(|n| (next + u64::from(n), number * SLOTS + n, slot + n));
+                if count == 1 {
+                    chunk.push(slot, next, number * SLOTS);
+                } else {
+                    chunk.put(slot, next, new.clone().map(|birth| birth.1));
+                }
+                births.extend(new);
+                next += u64::from(count - 1) + 1 + rng.below(gap);
+            }
+            check(&chunk, &births, &dead);
+            for never in [next, u64::MAX] {
+                assert_eq!(chunk.find(never), None);
+            }
+            dead.truncate(64);
+            if number == 400 {
+                break;
+            }
+        }
+        let elements = chunk.take_elements();
+        assert!(elements.iter().eq(births.iter().map(|birth| &birth.1)));
+        assert!(chunk.counters_after(0).0.eq(births.iter().map(|birth| birth.0)));
+    }
+
+    #[test]
+    fn chunks_agree_with_a_list() {
+        let mut rng = Rng(1);
+        for gap in [1, 2, 5, 20, 63, 64, 65, 1_000, 1 << 27, 1 << 31, 1 << 33] {
+            for deaths in [0, 3, 6] {
+                for _ in 0..8 {
+                    fill_and_thin(&mut rng, gap, deaths);
+                }
+            }
+        }
+    }
+
+    /// As a sweep does: 64 in each, except where an offset would be too great.
+    #[test]
+    fn packing_leaves_no_slot_unused() {
+        let mut rng = Rng(2);
+        for gap in [1, 2, 64, 1 << 25, 1 << 27, 1 << 31] {
+            for _ in 0..20 {
+                let dense: u64 = rng.below(70);
+                let first = 1 + rng.below(1_000);
+                let (mut chunk, mut births, mut next) = (Chunk::new(first), Births::new(), first);
+                while let Ok(slot) = chunk.pack(next, births.len() as u32) {
+                    births.push((next, births.len() as u32, births.len() as u32));
+                    assert_eq!(births.last().map(|birth| birth.2), Some(slot));
+                    check(&chunk, &births, &[]);
+                    next += if births.len() < dense as usize { 1 } else { 1 + rng.below(gap) };
+                }
+                assert!(births.len() == SLOTS as usize || next - first > u64::from(u32::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn the_greatest_offset_and_the_greatest_counter() {
+        let last = u64::from(u32::MAX);
+        let mut chunk = Chunk::new(1);
+        let mut births = Births::new();
+        for (counter, element) in [(1, 10), (1 + last, 11)] {
+            let slot = chunk.room(counter).unwrap().0;
+            chunk.push(slot, counter, element);
+            births.push((counter, element, slot));
+        }
+        check(&chunk, &births, &[2, last, 2 + last, 2 + 2 * last]);
+        assert_eq!(chunk.room(2 + last), None);
+
+        let mut chunk = Chunk::new(u64::MAX - 63);
+        assert_eq!(chunk.room(u64::MAX - 63), Some((0, SLOTS)));
+        chunk.put(0, u64::MAX - 63, 0..SLOTS);
+        let births: Births = (0..SLOTS).map(|n| (u64::MAX - 63 + u64::from(n), n, n)).collect();
+        check(&chunk, &births, &[1]);
     }
 }

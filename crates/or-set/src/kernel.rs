@@ -491,7 +491,7 @@ impl<E: Eq + Hash> Kernel<E> {
         let mut again = Vec::new();
         loop {
             let (handle, count) = self.births.append(row, first, run.last - first + 1, &mut *elements);
-            for (handle, counter) in handle.following(count).zip(first..) {
+            for (handle, counter) in handle.following(count).zip(first..=run.last) {
                 let dot = Dot::new(run.replica, counter);
                 if self.enter(dot, handle, watch) {
                     again.push(dot);

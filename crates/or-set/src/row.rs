@@ -12,6 +12,8 @@ pub(crate) struct Row {
     pub(crate) chunks: VecDeque<(u64, u32)>,
     /// How many of its births live.
     pub(crate) live: usize,
+    /// How many have died since the chunks were last rebuilt.
+    pub(crate) died: usize,
     /// The counter of its last birth, dead or alive; 0 for none.
     pub(crate) last_birth: u64,
     /// The events that ended a dot, each with the dot it ended; a clear ends many with one event.
@@ -20,7 +22,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) const fn new(id: ReplicaId) -> Self {
-        Row { id, chunks: VecDeque::new(), live: 0, last_birth: 0, deaths: VecDeque::new() }
+        Row { id, chunks: VecDeque::new(), live: 0, died: 0, last_birth: 0, deaths: VecDeque::new() }
     }
 
     /// The greatest counter in here; 0 for none.

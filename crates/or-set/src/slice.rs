@@ -109,3 +109,76 @@ impl From<Dot> for Run {
         Run { replica: dot.replica, first: dot.counter, last: dot.counter }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each of two replicas.
+    const COUNTERS: u64 = 4;
+
+    /// The dots in a set of bits, ascending; counters begin after `base`.
+    fn dots(bits: u32, base: u64) -> impl Iterator<Item = Dot> + Clone {
+        let all = (1..=2).flat_map(move |replica| {
+            (1..=COUNTERS).map(move |counter| Dot::new(ReplicaId::new(replica), base + counter))
+        });
+        all.enumerate().filter(move |(at, _)| bits >> at & 1 == 1).map(|(_, dot)| dot)
+    }
+
+    /// As long as they can be, but not across the counters in `cuts`.
+    fn joined(dots: impl Iterator<Item = Dot>, cuts: u32) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for dot in dots {
+            match runs.last_mut() {
+                Some(run)
+                    if run.replica == dot.replica
+                        && run.last + 1 == dot.counter
+                        && cuts >> (dot.counter % COUNTERS) & 1 == 0 =>
+                {
+                    run.last += 1;
+                }
+                _ => runs.push(Run::from(dot)),
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn without_is_the_difference_of_sets() {
+        for base in [0, u64::MAX - COUNTERS] {
+            for all in 0..1 << (2 * COUNTERS) {
+                for gone in 0..1 << (2 * COUNTERS) {
+                    let expected = dots(all & !gone, base);
+                    // Whole on both sides; cut on the one or the other, or into single dots.
+                    for (cuts, other_cuts) in [(0, 0), (0, u32::MAX), (u32::MAX, 0), (0b0100, 0b1000)] {
+                        let runs = joined(dots(all, base), cuts).into_iter();
+                        let others = joined(dots(gone, base), other_cuts).into_iter();
+                        assert!(without(runs, others).flat_map(Run::dots).eq(expected.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_up_to_some_counter() {
+        let run = Run { replica: ReplicaId::new(1), first: 3, last: 5 };
+        for last in 0..=7 {
+            let expected = (3..=5).filter(|counter| *counter <= last);
+            let dots = run.up_to(last).into_iter().flat_map(Run::dots);
+            assert!(dots.map(|dot| dot.counter).eq(expected));
+        }
+        assert_eq!(run.up_to(2), None);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn runs_are_as_long_as_can_be() {
+        for bits in 0..1 << (2 * COUNTERS) {
+            assert_eq!(runs(dots(bits, 0)), joined(dots(bits, 0), 0));
+        }
+        // Where a counter has no next one.
+        let last = u64::MAX - COUNTERS;
+        assert_eq!(runs(dots(0xf8, last)), joined(dots(0xf8, last), 0));
+    }
+}
