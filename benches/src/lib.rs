@@ -1,10 +1,11 @@
-//! States for the benchmarks: two replicas of one history that have diverged by a known number of updates.
+//! What the benchmarks share: two replicas of one history that have diverged by a known number of updates, and a clock.
 
 use crdt_core::{Dotted, Merge, Replica, ReplicaId};
 use g_counter::GCounter;
 use lww_register::{HybridTime, LwwRegister};
 use or_set::OrSet;
 use pn_counter::PnCounter;
+use rustix::time::{ClockId, clock_gettime};
 use version_vector::VersionVector;
 
 fn id(n: u64) -> ReplicaId {
@@ -81,28 +82,69 @@ pub fn registers() -> (LwwRegister<String>, LwwRegister<String>) {
     (written(0), written(1))
 }
 
-/// Two OR-Sets with `n` common elements from three writers; on each side `changed` more updates, half of them adds and
-/// half removals.
+/// An OR-Set of the first `n` elements, added by three writers.
 ///
 /// # Panics
 ///
 /// Never: the dots are far from running out.
-pub fn or_sets(n: u64, changed: u64) -> (OrSet<u64>, OrSet<u64>) {
-    let mut base = joined(3, |k, replica: &mut Replica<OrSet<u64>>| {
-        replica.update(|set, tick| set.extend(tick, (0..n).filter(|e| e % 3 == k))).expect("few");
+pub fn or_set(n: u64) -> OrSet<u64> {
+    let mut set = joined(3, |k, replica: &mut Replica<OrSet<u64>>| {
+        let part = (k..n).step_by(3).map(mix);
+        replica.update(|set, tick| set.extend(tick, part)).expect("few");
     });
-    base.forget_deaths(&base.version().clone());
+    // As after a while in a mesh, where what everyone has seen is forgotten.
+    set.forget_deaths(&set.version().clone());
+    set
+}
+
+/// Two copies of such a set; on each side `changed` more updates, half of them adds and half removals, spread over the
+/// set.
+///
+/// # Panics
+///
+/// If more is to be removed than there is: `changed` is at most `n`.
+pub fn diverged(base: &OrSet<u64>, changed: u64) -> (OrSet<u64>, OrSet<u64>) {
+    let n = base.len() as u64;
+    assert!(changed <= n, "each element is removed once");
+    let stride = n / changed.max(1);
     let side = |k: u64| {
         let mut replica = Replica::new(id(10 + k), base.clone());
         for change in 0..changed {
             replica
                 .update(|set, tick| match change % 2 {
-                    0 => set.add(tick, n + 2 * change + k).map(drop),
-                    _ => set.remove(tick, &(change * 2 + k)).map(drop),
+                    0 => set.add(tick, mix(n + 2 * change + k)).map(drop),
+                    _ => set.remove(tick, &mix((change - 1 + k) * stride)).map(drop),
                 })
                 .expect("few");
         }
         replica.into_state()
     };
     (side(0), side(1))
+}
+
+/// A bijection that makes of consecutive numbers what looks random (the finaliser of `SplitMix64`).
+pub fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// CPU time of this thread in nanoseconds.
+pub fn thread_time() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    // The whole is far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    let (seconds, nanoseconds) = (now.tv_sec as f64, now.tv_nsec as f64);
+    seconds * 1e9 + nanoseconds
+}
+
+/// The middle value; the mean of the two in the middle of an even number. NaN for none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    match (values.len(), values.len() / 2) {
+        (0, _) => f64::NAN,
+        (n, middle) if n % 2 == 1 => values[middle],
+        (_, middle) => f64::midpoint(values[middle - 1], values[middle]),
+    }
 }

@@ -77,6 +77,7 @@ impl<S: Dotted> Replica<S> {
     /// Runs one update: lends the state together with the [`Tick`] that names the update.
     ///
     /// Returns what `update` returns. If it does not take the tick, no number is used.
+    #[inline]
     pub fn update<T>(&mut self, update: impl FnOnce(&mut S, Tick<'_>) -> T) -> T {
         update(&mut self.state, self.writer.tick())
     }
@@ -168,6 +169,7 @@ impl Writer {
     }
 
     /// Lends the right to name one update.
+    #[inline]
     pub const fn tick(&mut self) -> Tick<'_> {
         Tick { writer: self }
     }
@@ -184,6 +186,7 @@ pub struct Tick<'a> {
 
 impl Tick<'_> {
     /// Who writes.
+    #[inline]
     pub fn replica(&self) -> ReplicaId {
         self.writer.id
     }
@@ -194,6 +197,7 @@ impl Tick<'_> {
     ///
     /// [`UpdateError::Stale`] if the state already has an update with that number: someone else wrote under this id.
     /// [`UpdateError::Gap`] if the state lacks earlier ones: it is not the copy that this writer writes.
+    #[inline]
     pub fn follows<S: Dotted>(self, state: &S) -> Result<Self, UpdateError> {
         let (replica, issued) = (self.writer.id, self.writer.last);
         let last = state.last_counter(replica);
@@ -209,6 +213,7 @@ impl Tick<'_> {
     /// # Errors
     ///
     /// [`UpdateError::Overflow`] when all 2⁶⁴ − 1 numbers are used.
+    #[inline]
     pub fn take(self) -> Result<Dot, UpdateError> {
         self.take_many(1)
     }
@@ -218,6 +223,7 @@ impl Tick<'_> {
     /// # Errors
     ///
     /// [`UpdateError::Overflow`] when fewer than `count` are left; none is taken.
+    #[inline]
     pub fn take_many(self, count: u64) -> Result<Dot, UpdateError> {
         let last = self.writer.last.checked_add(count).ok_or(UpdateError::Overflow)?;
         self.writer.last = last;

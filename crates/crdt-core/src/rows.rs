@@ -1,11 +1,23 @@
 use crate::{Delta, Dotted, Gap, Merge, ReplicaId};
 use alloc::vec::Vec;
-use core::{cmp::Ordering, fmt};
+use columns::{Block, ByRow, Columns, LANES, raise_while_common};
+use core::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    iter::zip,
+    mem,
+};
+
+mod columns;
+#[cfg(test)]
+mod tests;
 
 /// One number for each replica, joined by maximum: the lattice under version vectors and counters.
 ///
 /// A replica that is absent counts as 0, and 0 is never stored, so equal rows are equal values. Kept as two columns in
-/// the order of the ids: a merge of rows with the same replicas is an elementwise maximum over plain integers.
+/// the order of the ids: a merge of rows with the same replicas is an elementwise maximum over plain integers. Up to
+/// four rows allocate nothing; what is beyond takes one allocation.
 ///
 /// # Law
 ///
@@ -23,10 +35,8 @@ use core::{cmp::Ordering, fmt};
 /// assert_eq!(left.get(ReplicaId::new(2)), 3);
 /// assert_eq!(left.sum(), 8);
 /// ```
-#[derive(Default, PartialEq, Eq, Hash)]
 pub struct Rows {
-    ids: Vec<ReplicaId>,
-    values: Vec<u64>,
+    columns: Columns,
 }
 
 /// How two histories stand to each other.
@@ -52,54 +62,102 @@ pub enum InvalidRows {
     Unsorted(ReplicaId),
 }
 
+/// In up to so many blocks an id is looked for one after the other; more are halved.
+const FEW: usize = 2;
+
 impl Rows {
     /// No rows: bottom.
     pub const fn new() -> Self {
-        Rows { ids: Vec::new(), values: Vec::new() }
+        Rows { columns: Columns::new() }
     }
 
     /// The number of `replica`; 0 if it has none. **O(log n)**.
+    #[inline]
     pub fn get(&self, replica: ReplicaId) -> u64 {
-        self.ids.binary_search(&replica).map_or(0, |at| self.values[at])
+        match self.find(replica) {
+            Ok(at) => self.columns.blocks().row(at).1,
+            Err(_) => 0,
+        }
     }
 
-    /// Raises the number of `replica` to at least `value`; true exactly when it grew. **O(log n)**, O(n) for a new row.
+    /// Raises the number of `replica` to at least `value`; true exactly when it grew. **O(log n)**, a new row O(n).
+    #[inline]
     pub fn raise(&mut self, replica: ReplicaId, value: u64) -> bool {
-        match self.ids.binary_search(&replica) {
-            Ok(at) if self.values[at] < value => self.values[at] = value,
-            Err(at) if value > 0 => {
-                self.ids.insert(at, replica);
-                self.values.insert(at, value);
+        match self.find(replica) {
+            Ok(at) => {
+                let held = self.columns.blocks_mut().value_mut(at);
+                let grew = *held < value;
+                *held = value.max(*held);
+                grew
             }
-            _ => return false,
+            Err(block) if value > 0 => {
+                let at = self.columns.blocks().seek(block * LANES, self.len(), replica.get());
+                self.columns.insert(at, replica.get(), value);
+                true
+            }
+            Err(_) => false,
         }
-        true
+    }
+
+    /// Where the row of `replica` is, or the block in which it would be.
+    #[inline]
+    fn find(&self, replica: ReplicaId) -> Result<usize, usize> {
+        let (blocks, id) = (self.columns.blocks(), replica.get());
+        let (first, blocks) = if blocks.len() <= FEW {
+            (0, blocks)
+        } else {
+            let first = blocks.partition_point(|block| block.ids[0] <= id).saturating_sub(1);
+            (first, &blocks[first..=first])
+        };
+        for (block, nth) in zip(blocks, first..) {
+            // What is past the last row is no id.
+            if let Some(lane) = block.ids.iter().position(|other| *other == id) {
+                return Ok(nth * LANES + lane);
+            }
+        }
+        Err(first)
     }
 
     /// How many replicas have a number.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.columns.len()
     }
 
     /// True for bottom.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
     }
 
     /// The rows in ascending order of the ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ReplicaId, u64)> + DoubleEndedIterator + Clone + '_ {
-        self.ids.iter().copied().zip(self.values.iter().copied())
+        self.columns.rows().map(|(id, value)| (ReplicaId::new(id), value))
     }
 
     /// The sum of all numbers; wide, so that it cannot overflow. **O(n)**.
     pub fn sum(&self) -> u128 {
-        self.values.iter().map(|&value| u128::from(value)).sum()
+        self.columns.blocks().iter().flat_map(|block| block.values).map(u128::from).sum()
     }
 
-    /// Compares two histories exactly, in one pass. **O(n)**.
+    /// Compares two histories exactly, in one pass. **O(n)**; ends as soon as they are known to be concurrent.
     pub fn compare(&self, other: &Self) -> Causality {
-        let (mut less, mut more) = (false, false);
-        for (_, mine, theirs) in self.zip(other) {
+        // Who has fewer rows lacks one of the other's.
+        let (mut less, mut more) = (self.len() < other.len(), self.len() > other.len());
+        let mut at = 0;
+        for (mine, theirs) in self.common_blocks(other) {
+            if mine.values != theirs.values {
+                less |= mine.is_behind(theirs);
+                more |= theirs.is_behind(mine);
+                if less && more {
+                    return Causality::Concurrent;
+                }
+            }
+            at += LANES;
+        }
+        // Also where there are none, the rows that are left cost more than a few blocks.
+        let rest = (at < self.len() || at < other.len()).then(|| self.zip_from(other, at));
+        for (_, mine, theirs) in rest.into_iter().flatten() {
             less |= mine < theirs;
             more |= mine > theirs;
             if less && more {
@@ -114,72 +172,158 @@ impl Rows {
         }
     }
 
-    /// The first row in which `self` is behind `other`, as a [`Gap`]. **O(n)**.
+    /// The first row in which `self` is behind `other`, as a [`Gap`]. **O(n)**; for m rows of `other` O(m log n), if
+    /// that is less.
     ///
     /// # Errors
     ///
     /// [`Gap`] exactly when not `other <= self`.
     pub fn covers(&self, other: &Self) -> Result<(), Gap> {
-        match self.zip(other).find(|(_, have, since)| have < since) {
-            None => Ok(()),
-            Some((replica, have, since)) => Err(Gap { replica, have, since }),
+        let mut at = 0;
+        for (mine, theirs) in self.common_blocks(other) {
+            if mine.is_behind(theirs)
+                && let Some(lane) = (0..LANES).find(|&lane| mine.values[lane] < theirs.values[lane])
+            {
+                let (have, since) = (mine.values[lane], theirs.values[lane]);
+                return Err(Gap { replica: ReplicaId::new(mine.ids[lane]), have, since });
+            }
+            at += LANES;
         }
+        let (mine, mut here) = (self.columns.blocks(), at);
+        for (id, since) in other.columns.rows().skip(at) {
+            here = mine.seek(here, self.len(), id);
+            let have = if here < self.len() && mine.row(here).0 == id { mine.row(here).1 } else { 0 };
+            if have < since {
+                return Err(Gap { replica: ReplicaId::new(id), have, since });
+            }
+        }
+        Ok(())
     }
 
     /// Both sides' numbers for every replica of either, ascending.
     pub fn zip<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (ReplicaId, u64, u64)> + 'a {
-        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
+        self.zip_from(other, 0)
+    }
+
+    /// As [`zip`](Self::zip), without the first `at` rows of both.
+    fn zip_from<'a>(
+        &'a self,
+        other: &'a Self,
+        at: usize,
+    ) -> impl Iterator<Item = (ReplicaId, u64, u64)> + 'a {
+        let (left, right) = (self.columns.blocks(), other.columns.blocks());
+        let (mut here, mut there) = (at, at);
         core::iter::from_fn(move || {
-            let order = match (left.peek(), right.peek()) {
+            let mine = (here < self.len()).then(|| left.row(here));
+            let theirs = (there < other.len()).then(|| right.row(there));
+            let order = match (mine, theirs) {
                 (None, None) => return None,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some((l, _)), Some((r, _))) => l.cmp(r),
+                (Some((mine, _)), Some((theirs, _))) => mine.cmp(&theirs),
             };
-            let mine = if order.is_le() { left.next() } else { None };
-            let theirs = if order.is_ge() { right.next() } else { None };
+            let mine = mine.filter(|_| order.is_le());
+            let theirs = theirs.filter(|_| order.is_ge());
+            here += usize::from(mine.is_some());
+            there += usize::from(theirs.is_some());
             let (id, _) = mine.or(theirs)?;
-            Some((id, mine.map_or(0, |row| row.1), theirs.map_or(0, |row| row.1)))
+            Some((ReplicaId::new(id), mine.map_or(0, |row| row.1), theirs.map_or(0, |row| row.1)))
         })
+    }
+
+    /// Both sides' blocks for as long as they have the same ids.
+    fn common_blocks<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Block, &'a Block)> + 'a {
+        zip(self.columns.blocks(), other.columns.blocks()).take_while(|(mine, theirs)| mine.ids == theirs.ids)
+    }
+
+    /// Raises the rows that both have; says whether one grew, and how many rows are missing here.
+    #[inline]
+    fn raise_common(&mut self, other: &Self) -> (bool, usize) {
+        let (mine, theirs) = (self.columns.blocks_mut(), other.columns.blocks());
+        let same = mine.len() == theirs.len();
+        let (grew, common) = raise_while_common(mine, theirs);
+        if same && common == theirs.len() {
+            return (grew, 0);
+        }
+        let (rest_grew, missing) = self.raise_rest(other, common * LANES);
+        (grew || rest_grew, missing)
+    }
+
+    /// As [`raise_common`](Self::raise_common), from row `at` of both on, where the ids are not the same.
+    #[inline(never)]
+    fn raise_rest(&mut self, other: &Self, at: usize) -> (bool, usize) {
+        let (my_len, their_len) = (self.len(), other.len());
+        let (mine, theirs) = (self.columns.blocks_mut(), other.columns.blocks());
+        let (mut grew, mut missing) = (false, 0);
+        let (mut here, mut there) = (at, at);
+        while here < my_len && there < their_len {
+            let ((my_id, held), (their_id, value)) = (mine.row(here), theirs.row(there));
+            match my_id.cmp(&their_id) {
+                Ordering::Equal => {
+                    grew |= held < value;
+                    *mine.value_mut(here) = held.max(value);
+                    (here, there) = (here + 1, there + 1);
+                }
+                Ordering::Less => here = mine.seek(here, my_len, their_id),
+                Ordering::Greater => {
+                    let next = theirs.seek(there, their_len, my_id);
+                    missing += next - there;
+                    there = next;
+                }
+            }
+        }
+        (grew, missing + their_len - there)
     }
 }
 
 impl Merge for Rows {
-    /// The pointwise maximum. **O(n)**; with the same replicas on both sides an elementwise maximum.
+    /// The pointwise maximum. **O(n)**; with the same replicas on both sides an elementwise maximum, and for m rows
+    /// whose replicas are all here O(m log n), if that is less.
+    #[inline]
     fn merge(&mut self, other: &Self) -> bool {
-        if self.ids == other.ids {
-            let mut grew = false;
-            for (mine, theirs) in self.values.iter_mut().zip(&other.values) {
-                grew |= *mine < *theirs;
-                *mine = (*mine).max(*theirs);
-            }
+        if let Some((mine, theirs)) = self.columns.both_inline(&other.columns)
+            && let Some(grew) = mine.raise(theirs)
+        {
+            return grew;
+        }
+        let (grew, missing) = self.raise_common(other);
+        if missing == 0 {
             return grew;
         }
         if self.is_empty() {
             self.clone_from(other);
-            return true;
+        } else {
+            self.columns.insert_missing(&other.columns, missing);
         }
-        // A row that is not here makes every further insertion O(n): rebuild once instead.
-        if other.iter().all(|(id, _)| self.ids.binary_search(&id).is_ok()) {
-            let mut grew = false;
-            for (id, value) in other.iter() {
-                grew |= self.raise(id, value);
-            }
+        true
+    }
+
+    /// As [`merge`](Merge::merge); where it would have to allocate, it takes the other's buffer if that has room.
+    #[inline]
+    fn merge_owned(&mut self, mut other: Self) -> bool {
+        if let Some((mine, theirs)) = self.columns.both_inline(&other.columns)
+            && let Some(grew) = mine.raise(theirs)
+        {
             return grew;
         }
-        let mut merged = Rows::new();
-        merged.ids.reserve(self.len() + other.len());
-        merged.values.reserve(self.len() + other.len());
-        for (id, mine, theirs) in self.zip(other) {
-            merged.ids.push(id);
-            merged.values.push(mine.max(theirs));
+        let (grew, mut missing) = self.raise_common(&other);
+        if missing == 0 {
+            return grew;
         }
-        *self = merged;
+        let len = self.len() + missing;
+        if self.columns.capacity() < len && other.columns.capacity() >= len {
+            mem::swap(self, &mut other);
+            missing = self.raise_common(&other).1;
+        }
+        if missing > 0 {
+            self.columns.insert_missing(&other.columns, missing);
+        }
         true
     }
 }
 
 impl Dotted for Rows {
+    #[inline]
     fn last_counter(&self, replica: ReplicaId) -> u64 {
         self.get(replica)
     }
@@ -195,11 +339,20 @@ impl Delta for Rows {
 
     /// The rows that are ahead of `since`. **O(n)**.
     fn delta_since(&self, since: &Rows) -> Rows {
-        let mut ahead = Rows::new();
-        for (id, mine, theirs) in self.zip(since) {
+        let (mut ahead, mut at) = (Rows::new(), 0);
+        for (mine, theirs) in self.common_blocks(since) {
+            if mine.values != theirs.values {
+                for (id, (mine, theirs)) in zip(mine.ids, zip(mine.values, theirs.values)) {
+                    if mine > theirs {
+                        ahead.columns.push(id, mine);
+                    }
+                }
+            }
+            at += LANES;
+        }
+        for (id, mine, theirs) in self.zip_from(since, at) {
             if mine > theirs {
-                ahead.ids.push(id);
-                ahead.values.push(mine);
+                ahead.columns.push(id.get(), mine);
             }
         }
         ahead
@@ -222,14 +375,39 @@ impl PartialOrd for Rows {
     }
 }
 
+impl Default for Rows {
+    fn default() -> Self {
+        Rows::new()
+    }
+}
+
+// Not derived: a derived `clone_from` would drop the buffer and allocate a new one.
 impl Clone for Rows {
+    #[inline]
     fn clone(&self) -> Self {
-        Rows { ids: self.ids.clone(), values: self.values.clone() }
+        Rows { columns: self.columns.clone() }
     }
 
     fn clone_from(&mut self, source: &Self) {
-        self.ids.clone_from(&source.ids);
-        self.values.clone_from(&source.values);
+        self.columns.clone_from(&source.columns);
+    }
+}
+
+impl PartialEq for Rows {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.columns.blocks() == other.columns.blocks()
+    }
+}
+
+impl Eq for Rows {}
+
+impl Hash for Rows {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for row in self.columns.rows() {
+            row.hash(state);
+        }
+        self.len().hash(state);
     }
 }
 
@@ -253,16 +431,18 @@ impl FromIterator<(ReplicaId, u64)> for Rows {
     fn from_iter<I: IntoIterator<Item = (ReplicaId, u64)>>(pairs: I) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().filter(|pair| pair.1 > 0).collect();
         pairs.sort_unstable();
-        let mut rows = Rows::new();
-        for (id, value) in pairs {
-            if rows.ids.last() == Some(&id) {
-                rows.values.pop();
-            } else {
-                rows.ids.push(id);
+        pairs.dedup_by(|greater, kept| {
+            let same = greater.0 == kept.0;
+            if same {
+                kept.1 = greater.1;
             }
-            rows.values.push(value);
+            same
+        });
+        let mut columns = Columns::with_capacity(pairs.len());
+        for (id, value) in pairs {
+            columns.push(id.get(), value);
         }
-        rows
+        Rows { columns }
     }
 }
 
@@ -284,11 +464,10 @@ impl Rows {
         if value == 0 {
             return Err(InvalidRows::Zero(id));
         }
-        if self.ids.last().is_some_and(|last| *last >= id) {
+        if self.columns.rows().next_back().is_some_and(|(last, _)| last >= id.get()) {
             return Err(InvalidRows::Unsorted(id));
         }
-        self.ids.push(id);
-        self.values.push(value);
+        self.columns.push(id.get(), value);
         Ok(())
     }
 }
@@ -343,69 +522,5 @@ mod serde_impls {
 
             deserializer.deserialize_map(Sorted)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows<const N: usize>(pairs: [(u64, u64); N]) -> Rows {
-        pairs.into_iter().collect()
-    }
-
-    /// All rows over three replicas with numbers 0 to 2: every case of every pair, against the definition.
-    #[test]
-    fn every_small_pair_agrees_with_the_definition() {
-        let all: Vec<[u64; 3]> = (0..27).map(|n| [n % 3, n / 3 % 3, n / 9]).collect();
-        let make = |v: &[u64; 3]| rows([(1, v[0]), (2, v[1]), (3, v[2])]);
-        for a in &all {
-            for b in &all {
-                let join = [0, 1, 2].map(|i| a[i].max(b[i]));
-                let mut merged = make(a);
-                assert_eq!(merged.merge(&make(b)), join != *a);
-                assert_eq!(merged, make(&join));
-                let le = |x: &[u64; 3], y: &[u64; 3]| (0..3).all(|i| x[i] <= y[i]);
-                let expected = match (le(a, b), le(b, a)) {
-                    (true, true) => Causality::Equal,
-                    (true, false) => Causality::Before,
-                    (false, true) => Causality::After,
-                    (false, false) => Causality::Concurrent,
-                };
-                assert_eq!(make(a).compare(&make(b)), expected);
-                assert_eq!(make(a).covers(&make(b)).is_ok(), le(b, a));
-                let mut updated = make(b);
-                assert_eq!(updated.apply(&make(a).delta_since(&make(b))), Ok(join != *b));
-                assert_eq!(updated, make(&join));
-            }
-        }
-    }
-
-    #[test]
-    fn canonical_form_is_checked() {
-        let id = ReplicaId::new;
-        assert_eq!(Rows::from_sorted([(id(1), 0)]), Err(InvalidRows::Zero(id(1))));
-        assert_eq!(Rows::from_sorted([(id(2), 1), (id(1), 1)]), Err(InvalidRows::Unsorted(id(1))));
-        assert_eq!(Rows::from_sorted([(id(2), 1), (id(2), 1)]), Err(InvalidRows::Unsorted(id(2))));
-        assert_eq!(rows([(2, 1), (1, 5), (2, 3), (4, 0)]), rows([(1, 5), (2, 3)]));
-    }
-
-    #[cfg(feature = "serde")]
-    #[test]
-    fn bytes_are_canonical_and_validated() {
-        let value = rows([(1, 5), (0xab, 300)]);
-        let json = serde_json::to_string(&value).unwrap();
-        assert_eq!(json, r#"{"0000000000000001":5,"00000000000000ab":300}"#);
-        assert_eq!(serde_json::from_str::<Rows>(&json).unwrap(), value);
-        let bytes = postcard::to_allocvec(&value).unwrap();
-        assert_eq!(bytes, [2, 1, 5, 0xab, 1, 0xac, 2]);
-        assert_eq!(postcard::from_bytes::<Rows>(&bytes).unwrap(), value);
-        for bad in [r#"{"1":0}"#, r#"{"0":1}"#, r#"{"2":1,"1":1}"#, r#"{"1":1,"1":2}"#, r#"{"g":1}"#] {
-            assert!(serde_json::from_str::<Rows>(bad).is_err(), "{bad}");
-        }
-        // A claimed length of 2^63 entries is refused when the bytes end, not allocated.
-        assert!(
-            postcard::from_bytes::<Rows>(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err()
-        );
     }
 }

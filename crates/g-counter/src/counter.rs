@@ -50,6 +50,7 @@ impl GCounter {
     ///
     /// [`UpdateError`] if the tick does not follow what this counter has, or if the replica's total would pass 2⁶⁴ − 1;
     /// nothing is changed.
+    #[inline]
     pub fn increment(&mut self, tick: Tick<'_>, by: u64) -> Result<(), UpdateError> {
         let last = tick.follows(self)?.take_many(by)?;
         self.0.raise(last.replica, last.counter);
@@ -62,6 +63,7 @@ impl GCounter {
     }
 
     /// The total of one replica; 0 if it has counted nothing. **O(log n)**.
+    #[inline]
     pub fn get(&self, replica: ReplicaId) -> u64 {
         self.0.get(replica)
     }
@@ -74,16 +76,19 @@ impl GCounter {
 
 impl Merge for GCounter {
     /// The greater total of each replica. **O(n)**.
+    #[inline]
     fn merge(&mut self, other: &Self) -> bool {
         self.0.merge(&other.0)
     }
 
+    #[inline]
     fn merge_owned(&mut self, other: Self) -> bool {
         self.0.merge_owned(other.0)
     }
 }
 
 impl Dotted for GCounter {
+    #[inline]
     fn last_counter(&self, replica: ReplicaId) -> u64 {
         self.get(replica)
     }
@@ -108,8 +113,9 @@ impl Delta for GCounter {
     }
 }
 
-// Not derived: a derived `clone_from` would drop the buffers and allocate new ones.
+// Not derived: a derived `clone_from` would drop the buffer and allocate a new one.
 impl Clone for GCounter {
+    #[inline]
     fn clone(&self) -> Self {
         GCounter(self.0.clone())
     }

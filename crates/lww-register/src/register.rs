@@ -116,12 +116,27 @@ impl<T: Ord> LwwRegister<T> {
         self.take_if_greater(LwwRegister::written(stamp, value))
     }
 
+    // Only where it is inlined is a register that is given away not copied to be looked at; too large to be inlined by
+    // itself, it has cost twice the time.
+    #[expect(clippy::inline_always, reason = "measured")]
+    #[inline(always)]
     fn take_if_greater(&mut self, other: Self) -> bool {
-        let grew = *self < other;
+        let grew = self.is_below(&other);
         if grew {
             *self = other;
         }
         grew
+    }
+
+    /// The same as `self < other`, laid out for what is common: the times differ, and decide alone.
+    #[inline]
+    fn is_below(&self, other: &Self) -> bool {
+        match (&self.stamp, &other.stamp) {
+            (Some(mine), Some(theirs)) if mine.time != theirs.time => mine.time < theirs.time,
+            (Some(mine), Some(theirs)) if mine.dot() != theirs.dot() => mine.dot() < theirs.dot(),
+            (Some(_), Some(_)) => self.value < other.value,
+            (mine, theirs) => mine.is_none() && theirs.is_some(),
+        }
     }
 }
 
@@ -145,8 +160,9 @@ impl<T: Ord + Clone> Merge for LwwRegister<T> {
     ///
     /// A side that loses is not copied; one that wins is cloned *into* the value held, which reuses its allocation
     /// where `T::clone_from` does.
+    #[inline]
     fn merge(&mut self, other: &Self) -> bool {
-        let grew = *self < *other;
+        let grew = self.is_below(other);
         if grew {
             self.clone_from(other);
         }
@@ -154,6 +170,8 @@ impl<T: Ord + Clone> Merge for LwwRegister<T> {
     }
 
     /// As [`merge`](Merge::merge); a value that wins is moved.
+    #[expect(clippy::inline_always, reason = "measured, see `take_if_greater`")]
+    #[inline(always)]
     fn merge_owned(&mut self, other: Self) -> bool {
         self.take_if_greater(other)
     }
@@ -204,6 +222,8 @@ impl<T: Clone> Clone for LwwRegister<T> {
         LwwRegister { stamp: self.stamp, value: self.value.clone() }
     }
 
+    // Apart from `merge`, so that a merge that loses is small enough to be inlined.
+    #[inline(never)]
     fn clone_from(&mut self, source: &Self) {
         self.value.clone_from(&source.value);
         self.stamp = source.stamp;

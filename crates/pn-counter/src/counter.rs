@@ -80,6 +80,7 @@ impl PnCounter {
     ///
     /// [`UpdateError`] if the tick does not follow what this counter has, or if the replica would pass 2⁶⁴ − 1 events
     /// (up and down together); nothing is changed.
+    #[inline]
     pub fn increment(&mut self, tick: Tick<'_>, by: u64) -> Result<(), UpdateError> {
         let last = tick.follows(self)?.take_many(by)?;
         // Cannot overflow: the number just taken is both totals and `by`, or `by` is 0.
@@ -93,6 +94,7 @@ impl PnCounter {
     /// # Errors
     ///
     /// As [`increment`](Self::increment).
+    #[inline]
     pub fn decrement(&mut self, tick: Tick<'_>, by: u64) -> Result<(), UpdateError> {
         let last = tick.follows(self)?.take_many(by)?;
         // As above.
@@ -104,8 +106,7 @@ impl PnCounter {
     /// The count: all increments less all decrements; wide, so that it cannot overflow. **O(n)**.
     pub fn value(&self) -> i128 {
         // A sum of totals below 2⁶⁴ passes 2¹²⁷ only with 2⁶³ rows.
-        let sum = |rows: &Rows| rows.iter().map(|(_, total)| i128::from(total)).sum::<i128>();
-        sum(&self.increments) - sum(&self.decrements)
+        self.increments.sum().cast_signed() - self.decrements.sum().cast_signed()
     }
 
     /// What each replica has added.
@@ -121,11 +122,13 @@ impl PnCounter {
 
 impl Merge for PnCounter {
     /// The greater of each total. **O(n)**.
+    #[inline]
     fn merge(&mut self, other: &Self) -> bool {
         // Not `||`: both sides of it must run.
         self.increments.merge(&other.increments) | self.decrements.merge(&other.decrements)
     }
 
+    #[inline]
     fn merge_owned(&mut self, other: Self) -> bool {
         self.increments.merge_owned(other.increments) | self.decrements.merge_owned(other.decrements)
     }
@@ -133,6 +136,7 @@ impl Merge for PnCounter {
 
 impl Dotted for PnCounter {
     /// The sum of both totals of `replica`.
+    #[inline]
     fn last_counter(&self, replica: ReplicaId) -> u64 {
         let (up, down) = (self.increments.get(replica), self.decrements.get(replica));
         // Passes 2⁶⁴ − 1 only after a merge of forged totals.
@@ -179,6 +183,7 @@ impl PartialOrd for PnCounter {
 
 // Not derived: a derived `clone_from` would drop the buffers and allocate new ones.
 impl Clone for PnCounter {
+    #[inline]
     fn clone(&self) -> Self {
         PnCounter { increments: self.increments.clone(), decrements: self.decrements.clone() }
     }

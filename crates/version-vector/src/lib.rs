@@ -45,7 +45,7 @@ pub use crdt_core::{
 ///   exactly when neither contains the other.
 /// - It stands for *gap-free prefixes*: `contains(Dot(r, n))` implies `contains(Dot(r, m))` for all `1 <= m <= n`. It
 ///   cannot say "2 but not 1"; whoever receives events out of order holds them back.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd)]
+#[derive(Default, PartialEq, Eq, Hash, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct VersionVector(Rows);
 
@@ -56,11 +56,13 @@ impl VersionVector {
     }
 
     /// The counter of the last update of `replica` seen; 0 for none. **O(log n)**.
+    #[inline]
     pub fn get(&self, replica: ReplicaId) -> u64 {
         self.0.get(replica)
     }
 
     /// Whether the event `dot` is in this history. **O(log n)**.
+    #[inline]
     pub fn contains(&self, dot: Dot) -> bool {
         dot.counter <= self.get(dot.replica)
     }
@@ -70,6 +72,7 @@ impl VersionVector {
     /// # Errors
     ///
     /// [`UpdateError`] if the tick does not directly follow what this vector has, or at 2⁶⁴ − 1; nothing is changed.
+    #[inline]
     pub fn increment(&mut self, tick: Tick<'_>) -> Result<Dot, UpdateError> {
         let dot = tick.follows(self)?.take()?;
         self.0.raise(dot.replica, dot.counter);
@@ -80,11 +83,13 @@ impl VersionVector {
     /// O(n) for a new replica.
     ///
     /// For those who keep a history of *received* events; one's own are named by [`increment`](Self::increment).
+    #[inline]
     pub fn advance(&mut self, dot: Dot) -> bool {
         self.0.raise(dot.replica, dot.counter)
     }
 
     /// How the two histories stand to each other, exactly. **O(n)**.
+    #[inline]
     pub fn compare(&self, other: &Self) -> Causality {
         self.0.compare(&other.0)
     }
@@ -94,6 +99,7 @@ impl VersionVector {
     /// # Errors
     ///
     /// [`Gap`] names the first replica of which events are missing.
+    #[inline]
     pub fn covers(&self, other: &Self) -> Result<(), Gap> {
         self.0.covers(&other.0)
     }
@@ -145,12 +151,19 @@ impl VersionVector {
 
 impl Merge for VersionVector {
     /// The union of both histories. **O(n)**.
+    #[inline]
     fn merge(&mut self, other: &Self) -> bool {
         self.0.merge(&other.0)
+    }
+
+    #[inline]
+    fn merge_owned(&mut self, other: Self) -> bool {
+        self.0.merge_owned(other.0)
     }
 }
 
 impl Dotted for VersionVector {
+    #[inline]
     fn last_counter(&self, replica: ReplicaId) -> u64 {
         self.get(replica)
     }
@@ -172,6 +185,18 @@ impl Delta for VersionVector {
     /// Never an error: an entry is an absolute number and stands for itself.
     fn apply(&mut self, change: &VersionVector) -> Result<bool, Gap> {
         self.0.apply(&change.0)
+    }
+}
+
+// Not derived: a derived `clone_from` would drop the buffer and allocate a new one.
+impl Clone for VersionVector {
+    #[inline]
+    fn clone(&self) -> Self {
+        VersionVector(self.0.clone())
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.0.clone_from(&source.0);
     }
 }
 

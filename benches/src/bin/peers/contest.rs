@@ -30,6 +30,19 @@ pub(crate) struct Names {
     pub(crate) calls: &'static str,
 }
 
+impl Names {
+    /// Whether any of the rows is still to be measured.
+    pub(crate) fn wanted(self, kind: &'static str, n: u64, side: &str, results: &Results) -> bool {
+        [
+            (self.by_reference, Unit::Nanoseconds),
+            (self.by_value, Unit::Nanoseconds),
+            (self.calls, Unit::Calls),
+        ]
+        .into_iter()
+        .any(|(work, unit)| results.wants(Row { kind, work, n, unit }, side))
+    }
+}
+
 /// The rows of a merge, from what is merged.
 macro_rules! names {
     ($what:literal) => {
@@ -86,6 +99,10 @@ impl<C: Contestant> Merge<'_, C> {
     }
 
     pub(crate) fn by_reference(&self, effort: Effort, results: &mut Results) {
+        let row = self.row(self.names.by_reference, Unit::Nanoseconds);
+        if !results.wants(row, C::SIDE) {
+            return;
+        }
         let mut turn = self.pairs.iter().cycle();
         let mut next = || turn.next().expect("there is a pair");
         let took = if self.is_noop {
@@ -112,10 +129,14 @@ impl<C: Contestant> Merge<'_, C> {
                 |(state, _)| self.check(state),
             )
         };
-        results.add(self.row(self.names.by_reference, Unit::Nanoseconds), C::SIDE, took);
+        results.add(row, C::SIDE, took);
     }
 
     pub(crate) fn by_value(&self, effort: Effort, results: &mut Results) {
+        let row = self.row(self.names.by_value, Unit::Nanoseconds);
+        if !results.wants(row, C::SIDE) {
+            return;
+        }
         let mut turn = self.pairs.iter().cycle();
         let took = fresh(
             effort,
@@ -127,14 +148,18 @@ impl<C: Contestant> Merge<'_, C> {
             |(state, other)| state.absorb(other.take().expect("run once")),
             |(state, _)| self.check(state),
         );
-        results.add(self.row(self.names.by_value, Unit::Nanoseconds), C::SIDE, took);
+        results.add(row, C::SIDE, took);
     }
 
     /// Counts what one merge asks of the allocator, by reference.
     pub(crate) fn count(&self, results: &mut Results) {
+        let row = self.row(self.names.calls, Unit::Calls);
+        if !results.wants(row, C::SIDE) {
+            return;
+        }
         let (left, right) = &self.pairs[0];
         let mut state = left.clone();
         let (calls, ()) = allocations(|| state.join(right));
-        results.add(self.row(self.names.calls, Unit::Calls), C::SIDE, calls);
+        results.add(row, C::SIDE, calls);
     }
 }

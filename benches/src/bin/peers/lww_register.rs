@@ -2,8 +2,8 @@
 
 use crate::{
     contest::{Contestant, Merge, Names, names},
-    measure::{Effort, mix},
-    table::{OURS, Results},
+    measure::{Effort, fresh, mix},
+    table::{OURS, Results, Row, Unit},
 };
 use atomr_distributed_data::CrdtMerge as _;
 use crdt_core::{Dot, Merge as _, ReplicaId};
@@ -18,6 +18,7 @@ pub(crate) const N: u64 = 24;
 pub(crate) const NEWER: Names = names!("newer");
 pub(crate) const OLDER: Names = names!("older");
 pub(crate) const EQUAL: Names = names!("equal");
+const FREE: &str = "free a string of 24 bytes";
 
 /// A register of strings.
 trait Register: Contestant {
@@ -31,11 +32,26 @@ pub(crate) fn round(effort: Effort, results: &mut Results) {
     run::<crdt_kit::LWWRegister<String>>(effort, results);
     run::<atomr_distributed_data::LwwRegister<String>>(effort, results);
     run::<Abyo>(effort, results);
+    free(effort, results);
+}
+
+/// What nobody can avoid who is given a register that loses, or whose own loses.
+fn free(effort: Effort, results: &mut Results) {
+    let row = Row { kind: KIND, work: FREE, n: N, unit: Unit::Nanoseconds };
+    let value = text(1);
+    let took = fresh(effort, 2_000, || Some(value.clone()), |value| drop(value.take()), |_| ());
+    results.add(row, "std", took);
+}
+
+fn text(writer: u64) -> String {
+    format!("the value of writer {writer:>4}")
 }
 
 fn run<C: Register>(effort: Effort, results: &mut Results) {
-    let value = |n: u64| format!("the value of writer {n:>4}");
-    let (old, new) = (C::write(1, 1_000, value(1)), C::write(2, 1_001, value(2)));
+    if !results.wants_some(KIND, N, C::SIDE) {
+        return;
+    }
+    let (old, new) = (C::write(1, 1_000, text(1)), C::write(2, 1_001, text(2)));
     for (names, left, right, winner) in
         [(NEWER, &old, &new, 2), (OLDER, &new, &old, 2), (EQUAL, &new, &new, 2)]
     {
@@ -44,7 +60,7 @@ fn run<C: Register>(effort: Effort, results: &mut Results) {
             names,
             n: N,
             pairs: &[(left.clone(), right.clone())],
-            expected: digest(&value(winner)),
+            expected: digest(&text(winner)),
             is_noop: names.calls != NEWER.calls,
             most: 2_000,
         }

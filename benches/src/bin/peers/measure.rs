@@ -1,6 +1,7 @@
 //! Thread CPU time, medians, and what the allocator was asked for.
 
-use rustix::time::{ClockId, clock_gettime};
+use benches::thread_time;
+pub(crate) use benches::{median, mix};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 use std::{alloc::System, hint::black_box, sync::OnceLock};
 
@@ -21,7 +22,7 @@ impl Effort {
 
     /// For states that take longer to copy than to merge.
     pub(crate) const fn few(self) -> Effort {
-        Effort { samples: 5, ..self }
+        Effort { samples: 3, ..self }
     }
 
     fn enough(self, samples: &[f64], spent: f64) -> bool {
@@ -29,12 +30,6 @@ impl Effort {
             || spent >= self.total && samples.len() % 2 == 1
             || spent > 10.0 * self.total
     }
-}
-
-/// CPU time of this thread in nanoseconds.
-fn thread_time() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
 /// What measuring itself adds to a measurement, in nanoseconds; subtracted from every time.
@@ -76,16 +71,6 @@ pub(crate) fn time<T>(run: impl FnOnce() -> T) -> (f64, T) {
     let calls = region.change();
     let calls = calls.allocations + calls.deallocations + calls.reallocations;
     ((took - clock - count * calls as f64).max(0.1), result)
-}
-
-/// The middle value; the mean of the two in the middle of an even number. NaN for none.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    match (values.len(), values.len() / 2) {
-        (0, _) => f64::NAN,
-        (n, middle) if n % 2 == 1 => values[middle],
-        (_, middle) => f64::midpoint(values[middle - 1], values[middle]),
-    }
 }
 
 /// The median time of `run`, each time on a state of its own that is made, and dropped, off the clock.
@@ -160,12 +145,4 @@ pub(crate) fn chill() {
     let junk = JUNK.get_or_init(|| (0..16 << 20).collect());
     // One word of each line is enough.
     black_box(junk.iter().step_by(8).fold(0, |sum: u64, word| sum.wrapping_add(*word)));
-}
-
-/// A bijection that makes of consecutive numbers what looks random (the finaliser of `SplitMix64`).
-pub(crate) fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -30,6 +30,9 @@ pub(crate) const DOWN: u64 = 5;
 /// Times all merges of one side once. `down` is what each replica's number is lowered by in the digest.
 pub(crate) fn run<C: PerReplica>(kind: &'static str, down: u64, effort: Effort, results: &mut Results) {
     for n in SIZES {
+        if !results.wants_some(kind, n, C::SIDE) {
+            continue;
+        }
         let base: Vec<(u64, u64)> = (0..n).map(|k| (k, 10 + k % 3)).collect();
         let newer =
             |odd: u64| base.iter().map(|(k, v)| (*k, v + u64::from(k % 2 == odd))).collect::<Vec<_>>();
@@ -44,6 +47,9 @@ pub(crate) fn run<C: PerReplica>(kind: &'static str, down: u64, effort: Effort, 
             (EQUAL, base.clone(), base.clone()),
             (NEW, base, more),
         ] {
+            if !names.wanted(kind, n, C::SIDE, results) {
+                continue;
+            }
             let expected = join(&left, &right).iter().map(|v| i128::from(v - down)).sum::<i128>();
             let salts = (16_384 / n).clamp(4, 1_024);
             let pairs: Vec<(C, C)> =

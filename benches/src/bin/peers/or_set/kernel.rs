@@ -1,23 +1,29 @@
 //! The set's kernel as a mesh uses it, with one numbering for many sets; and a set under churn.
 
 use super::{
-    OURS, Results, Row, Set as _, Unit, changes, digest, elements,
+    FIRST, OTHERS, Row, Set as _, Unit, changes, digest, elements,
     ours::{Ours, id},
     sum,
 };
-use crate::measure::{Effort, chill, fresh, live_bytes, mix, repeat, time};
+use crate::{
+    measure::{Effort, allocations, chill, fresh, live_bytes, mix, repeat, time},
+    table::{OURS, Results},
+};
+use crdt_core::wire::Wire as _;
 use or_set::{Change, Dot, Kernel, Merge as _, VersionVector};
 
 pub(crate) const KERNEL: &str = "or-set kernel, sparse";
 pub(crate) const CHURN: &str = "or-set under churn";
 pub(crate) const IDENTICAL: &str = "merge identical, by reference";
+pub(crate) const IDENTICAL_CALLS: &str = "merge identical, allocations";
 pub(crate) const D1: &str = "merge d = 1, by reference";
+const D1_CALLS: &str = "merge d = 1, allocations";
 pub(crate) const D100: &str = "merge d = 100, by reference";
 pub(crate) const PERCENT: &str = "merge d = 1%, by reference";
 pub(crate) const DISJOINT: &str = "merge disjoint, by reference";
 pub(crate) const DELTA_COLD: &str = "slice d = 100, make + apply, cold";
 pub(crate) const DELTA_WARM: &str = "slice d = 100, make + apply, warm";
-pub(crate) const SLICE_BYTES: &str = "slice d = 100 and both vectors, postcard";
+pub(crate) const SLICE_BYTES: &str = "slice d = 100 and both vectors, bytes";
 pub(crate) const CHURNED: &str = "live memory after add/remove pairs";
 pub(crate) const FRESH: &str = "live memory of a fresh set";
 
@@ -68,7 +74,7 @@ impl Shared {
 
     fn side(&self, n: u64, d: u64, side: u64) -> Self {
         let mut state = self.clone();
-        let made = changes(n, d, side);
+        let made = changes::<u64>(n, d, side);
         made.added.iter().for_each(|element| state.add(10 + side, *element));
         made.removed.iter().for_each(|element| state.remove(10 + side, *element));
         state
@@ -88,13 +94,15 @@ impl Shared {
 pub(crate) fn round(quick: bool, effort: Effort, results: &mut Results) {
     let effort = effort.few();
     for n in if quick { vec![10_000, 100_000] } else { vec![10_000, 100_000, 1_000_000] } {
-        merges(n, effort, results);
+        if results.wants_some(KERNEL, n, OURS) {
+            crate::section(&format!("{KERNEL}, {n}"));
+            merges(n, effort, results);
+        }
     }
-    churn(if quick { 1_000_000 } else { 10_000_000 }, results);
 }
 
 fn merges(n: u64, effort: Effort, results: &mut Results) {
-    let base = Shared::base(1, &elements(0, n));
+    let base = Shared::base(FIRST, &elements(0, n));
     let row = |work| Row { kind: KERNEL, work, n, unit: Unit::Nanoseconds };
 
     // Other sets have changed, so that the vectors differ; this one has not.
@@ -107,10 +115,13 @@ fn merges(n: u64, effort: Effort, results: &mut Results) {
         repeat(effort, || state.kernel.merge(&other.kernel, &state.seen, &other.seen, &floor, &mut ignore));
     assert_eq!(state.digest(), base.digest());
     results.add(row(IDENTICAL), OURS, took);
+    let (calls, _) =
+        allocations(|| state.kernel.merge(&other.kernel, &state.seen, &other.seen, &floor, &mut ignore));
+    results.add(Row { unit: Unit::Calls, ..row(IDENTICAL_CALLS) }, OURS, calls);
 
     for (work, d) in [(D1, 1), (D100, 100), (PERCENT, n / 100)] {
         let (left, right) = (base.side(n, d, 0), base.side(n, d, 1));
-        let expected = super::expected(n, d);
+        let expected = super::expected::<u64>(n, d);
         let took = fresh(
             effort,
             1,
@@ -119,10 +130,15 @@ fn merges(n: u64, effort: Effort, results: &mut Results) {
             |state| assert_eq!(state.digest(), expected),
         );
         results.add(row(work), OURS, took);
+        if work == D1 {
+            let mut state = left.clone();
+            let (calls, ()) = allocations(|| state.join(&right));
+            results.add(Row { unit: Unit::Calls, ..row(D1_CALLS) }, OURS, calls);
+        }
     }
 
-    let other = Shared::base(4, &elements(n, n));
-    let expected = digest(sum(elements(0, 2 * n).iter()));
+    let other = Shared::base(OTHERS, &elements(n, n));
+    let expected = super::expected_disjoint::<u64>(n);
     let took = fresh(
         effort,
         1,
@@ -133,9 +149,9 @@ fn merges(n: u64, effort: Effort, results: &mut Results) {
     results.add(row(DISJOINT), OURS, took);
 
     let sender = base.side(n, 100, 0);
-    let made = changes(n, 100, 0);
+    let made = changes::<u64>(n, 100, 0);
     let slice = sender.kernel.slice_since(&base.seen, false);
-    let bytes = postcard::to_allocvec(&(&base.seen, &sender.seen, &slice)).expect("it is serialisable");
+    let bytes = (base.seen.clone(), (sender.seen.clone(), slice)).to_bytes();
     let row_of_bytes = Row { unit: Unit::Bytes, ..row(SLICE_BYTES) };
     results.add(row_of_bytes, OURS, bytes.len() as f64);
     for (work, is_warm) in [(DELTA_COLD, false), (DELTA_WARM, true)] {
@@ -161,12 +177,12 @@ fn merges(n: u64, effort: Effort, results: &mut Results) {
 }
 
 /// Adds one element and removes the oldest, over and over, by one writer on one set.
-fn churn(pairs: u64, results: &mut Results) {
+pub(crate) fn churn(pairs: u64, results: &mut Results) {
     let row = |work, n| Row { kind: CHURN, work, n, unit: Unit::Bytes };
-    let (bytes, _fresh) = live_bytes(|| Ours::base(1, &elements(0, LIVE)));
+    let (bytes, _fresh) = live_bytes(|| Ours::base(FIRST, 3, &elements::<u64>(0, LIVE)));
     results.add(row(FRESH, LIVE), OURS, bytes);
     let (bytes, churned) = live_bytes(|| {
-        let mut set = Ours::base(1, &elements(0, LIVE));
+        let mut set = Ours::base(FIRST, 3, &elements(0, LIVE));
         // A writer asks for its place once for each block.
         for pair in 0..pairs {
             set.add(mix(LIVE + pair));

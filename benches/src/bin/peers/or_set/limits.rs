@@ -1,19 +1,19 @@
 //! What is no OR-Set: plain hash sets, which lose removals, and a set whose removals are final.
 
-use super::{Set, digest, sum};
+use super::{Element, Set, digest, sum};
 use crate::contest::Contestant;
 use lattices::{Merge as _, set_union_with_tombstones::SetUnionWithTombstonesRoaring};
 
 macro_rules! plain {
     ($name:ident, $set:ty, $side:literal) => {
-        #[derive(Clone, Default)]
-        pub(crate) struct $name($set);
+        #[derive(Clone)]
+        pub(crate) struct $name<E>($set);
 
-        impl Contestant for $name {
+        impl<E: Element> Contestant for $name<E> {
             const SIDE: &'static str = $side;
 
             fn join(&mut self, other: &Self) {
-                self.0.extend(&other.0);
+                self.0.extend(other.0.iter().cloned());
             }
 
             fn absorb(&mut self, other: Self) {
@@ -25,33 +25,33 @@ macro_rules! plain {
             }
         }
 
-        impl Set for $name {
+        impl<E: Element> Set<E> for $name<E> {
             type Delta = ();
 
             fn empty(_: u64) -> Self {
-                Self::default()
+                $name(<$set>::new())
             }
 
             fn fork(&self, _: u64) -> Self {
                 self.clone()
             }
 
-            fn add(&mut self, element: u64) {
+            fn add(&mut self, element: E) {
                 self.0.insert(element);
             }
 
-            fn add_all(&mut self, elements: &[u64]) {
+            fn add_all(&mut self, elements: impl ExactSizeIterator<Item = E>) {
                 self.0.extend(elements);
             }
 
-            fn remove_all(&mut self, elements: &[u64]) {
+            fn remove_all(&mut self, elements: &[E]) {
                 for element in elements {
                     self.0.remove(element);
                 }
             }
 
-            fn has(&self, element: u64) -> bool {
-                self.0.contains(&element)
+            fn has(&self, element: &E) -> bool {
+                self.0.contains(element)
             }
 
             fn sum(&self) -> (u64, u64) {
@@ -64,19 +64,19 @@ macro_rules! plain {
             }
 
             fn decode(bytes: &[u8]) -> Option<Self> {
-                let elements: Vec<u64> = postcard::from_bytes(bytes).ok()?;
+                let elements: Vec<E> = postcard::from_bytes(bytes).ok()?;
                 Some($name(elements.into_iter().collect()))
             }
 
-            fn base(_: u64, elements: &[u64]) -> Self {
-                $name(elements.iter().copied().collect())
+            fn base(_: u64, _: u64, elements: &[E]) -> Self {
+                $name(elements.iter().cloned().collect())
             }
         }
     };
 }
 
-plain!(Hashbrown, hashbrown::HashSet<u64>, "hashbrown");
-plain!(Std, std::collections::HashSet<u64>, "std");
+plain!(Hashbrown, hashbrown::HashSet<E>, "hashbrown");
+plain!(Std, std::collections::HashSet<E>, "std");
 
 /// What was removed can not be added again.
 #[derive(Clone)]
@@ -98,7 +98,7 @@ impl Contestant for TwoPhase {
     }
 }
 
-impl Set for TwoPhase {
+impl Set<u64> for TwoPhase {
     type Delta = ();
 
     fn empty(_: u64) -> Self {
@@ -124,8 +124,8 @@ impl Set for TwoPhase {
         tombstones.extend(elements.iter().copied());
     }
 
-    fn has(&self, element: u64) -> bool {
-        self.0.as_reveal_ref().0.contains(&element)
+    fn has(&self, element: &u64) -> bool {
+        self.0.as_reveal_ref().0.contains(element)
     }
 
     fn sum(&self) -> (u64, u64) {

@@ -1,17 +1,21 @@
 //! This workspace's set.
 
-use super::{Set, digest, sum};
-use crate::{contest::Contestant, measure::mix, table::OURS};
-use crdt_core::Writer;
+use super::{Codec, Element, Set, digest, sum, turns};
+use crate::{
+    contest::Contestant,
+    measure::mix,
+    table::{OURS, OURS_SERDE},
+};
+use crdt_core::{Writer, wire::Wire as _};
 use or_set::{Delta as _, Merge as _, OrSet, OrSetDelta, ReplicaId};
 
 /// A set and its writer, apart so that it can be copied like those of others.
-pub(crate) struct Ours {
+pub(crate) struct Ours<E> {
     writer: Writer,
-    pub(crate) set: OrSet<u64>,
+    pub(crate) set: OrSet<E>,
 }
 
-impl Clone for Ours {
+impl<E: Element> Clone for Ours<E> {
     fn clone(&self) -> Self {
         Ours::new(self.writer.id(), self.set.clone())
     }
@@ -21,13 +25,13 @@ pub(crate) fn id(writer: u64) -> ReplicaId {
     ReplicaId::new(mix(writer))
 }
 
-impl Ours {
-    fn new(writer: ReplicaId, set: OrSet<u64>) -> Self {
+impl<E: Element> Ours<E> {
+    fn new(writer: ReplicaId, set: OrSet<E>) -> Self {
         Ours { writer: Writer::resume(writer, set.version().get(writer)), set }
     }
 }
 
-impl Contestant for Ours {
+impl<E: Element> Contestant for Ours<E> {
     const SIDE: &'static str = OURS;
 
     fn join(&mut self, other: &Self) {
@@ -43,8 +47,8 @@ impl Contestant for Ours {
     }
 }
 
-impl Set for Ours {
-    type Delta = OrSetDelta<u64>;
+impl<E: Element> Set<E> for Ours<E> {
+    type Delta = OrSetDelta<E>;
 
     fn empty(writer: u64) -> Self {
         Ours::new(id(writer), OrSet::new())
@@ -54,22 +58,22 @@ impl Set for Ours {
         Ours::new(id(writer), self.set.clone())
     }
 
-    fn add(&mut self, element: u64) {
+    fn add(&mut self, element: E) {
         self.set.add(self.writer.tick(), element).expect("the only writer");
     }
 
-    fn add_all(&mut self, elements: &[u64]) {
-        self.set.extend(self.writer.tick(), elements.iter().copied()).expect("the only writer");
+    fn add_all(&mut self, elements: impl ExactSizeIterator<Item = E>) {
+        self.set.extend(self.writer.tick(), elements).expect("the only writer");
     }
 
-    fn remove_all(&mut self, elements: &[u64]) {
+    fn remove_all(&mut self, elements: &[E]) {
         for element in elements {
             self.set.remove(self.writer.tick(), element).expect("the only writer");
         }
     }
 
-    fn has(&self, element: u64) -> bool {
-        self.set.contains(&element)
+    fn has(&self, element: &E) -> bool {
+        self.set.contains(element)
     }
 
     fn sum(&self) -> (u64, u64) {
@@ -77,11 +81,17 @@ impl Set for Ours {
     }
 
     fn encode(&self) -> Option<Vec<u8>> {
-        postcard::to_allocvec(&self.set).ok()
+        Some(self.set.to_bytes())
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        Some(Ours::new(id(0), postcard::from_bytes(bytes).ok()?))
+        Some(Ours::new(id(0), OrSet::from_bytes(bytes).ok()?))
+    }
+
+    fn codecs() -> Vec<(&'static str, Codec<Self>)> {
+        let write = |set: &Self| postcard::to_allocvec(&set.set).ok();
+        let read = |bytes: &[u8]| Some(Ours::new(id(0), postcard::from_bytes(bytes).ok()?));
+        vec![(OURS, (Self::encode, Self::decode)), (OURS_SERDE, (write, read))]
     }
 
     fn delta(&self, receiver: &Self) -> Option<Self::Delta> {
@@ -93,15 +103,14 @@ impl Set for Ours {
     }
 
     fn encode_delta(delta: &Self::Delta) -> Option<Vec<u8>> {
-        postcard::to_allocvec(delta).ok()
+        Some(delta.to_bytes())
     }
 
-    /// The three writers take turns on one set: the same state, and no merges.
-    fn base(first: u64, elements: &[u64]) -> Self {
+    fn base(first: u64, writers: u64, elements: &[E]) -> Self {
         let mut all = Self::empty(first);
-        for k in 0..3 {
-            all = Ours::new(id(first + k as u64), all.set);
-            elements.iter().skip(k).step_by(3).for_each(|element| all.add(*element));
+        for (writer, part) in turns(first, writers, elements) {
+            all = Ours::new(id(writer), all.set);
+            part.for_each(|element| all.add(element));
         }
         all
     }
