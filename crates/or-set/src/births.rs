@@ -3,7 +3,7 @@
 
 use crate::{
     chunk::{Chunk, SLOTS, slots},
-    row::Row,
+    row::{NONE, Row},
     slice::Run,
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -24,6 +24,8 @@ pub(crate) struct Births<E> {
     free: Vec<u32>,
     rows: Vec<Row>,
     order: Vec<(ReplicaId, u32)>,
+    /// The row that was opened last, and will mostly be the next.
+    recent: (Option<ReplicaId>, u32),
 }
 
 /// Names a live birth for as long as it is not moved by [`Births::sweep`]: a chunk and a slot.
@@ -57,6 +59,7 @@ impl<E> Births<E> {
             free: Vec::new(),
             rows: Vec::new(),
             order: Vec::new(),
+            recent: (None, 0),
         }
     }
 
@@ -76,10 +79,15 @@ impl<E> Births<E> {
     /// The row of `id`, made if need be. **O(log r)** for r rows, O(r) to make one.
     #[inline]
     pub(crate) fn open(&mut self, id: ReplicaId) -> u32 {
-        match self.order.binary_search_by_key(&id, |row| row.0) {
+        if self.recent.0 == Some(id) {
+            return self.recent.1;
+        }
+        let row = match self.order.binary_search_by_key(&id, |row| row.0) {
             Ok(at) => self.order[at].1,
             Err(at) => self.open_new(id, at),
-        }
+        };
+        self.recent = (Some(id), row);
+        row
     }
 
     #[cold]
@@ -150,7 +158,7 @@ impl<E> Births<E> {
 
     /// The rows in ascending order of the ids, each with its counter in `version`. **O(r)** for r rows and
     /// entries of the vector, **O(r log n)** where the rows are far fewer.
-    pub(crate) fn beside<'a>(&'a self, version: &'a VersionVector) -> impl Iterator<Item = (&'a Row, u64)> {
+    pub(crate) fn beside<'a>(&'a self, version: &VersionVector) -> impl Iterator<Item = (&'a Row, u64)> {
         // A few searches, or one walk along both.
         let few = self.rows.len() * 8 < version.len();
         let mut entries = version.iter().peekable();
@@ -287,11 +295,13 @@ impl<E> Births<E> {
     /// Where the next birth of a row goes: the chunk, the slot, and how many fit there.
     #[inline]
     fn room(&mut self, row: u32, counter: u64) -> (u32, u32, u32) {
-        if let Some((first, chunk)) = self.rows[row as usize].chunks.back_mut() {
-            let tail = &mut self.chunks[*chunk as usize];
+        let owner = &mut self.rows[row as usize];
+        if let Some(tail) = self.chunks.get_mut(owner.tail as usize) {
+            if tail.is_empty() {
+                owner.restart_tail(counter);
+            }
             if let Some((slot, room)) = tail.room(counter) {
-                *first = tail.first();
-                return (*chunk, slot, room);
+                return (owner.tail, slot, room);
             }
         }
         self.room_in_new(row, counter)
@@ -310,6 +320,7 @@ impl<E> Births<E> {
             list.reserve_exact(1);
         }
         list.push_back((counter, chunk));
+        self.row_mut(row).tail = chunk;
         // A row that has filled a chunk will fill another; and many rows only ever have one birth.
         self.chunks[chunk as usize].reserve(if is_first { 1 } else { SLOTS as usize });
         (chunk, 0, SLOTS)
@@ -340,7 +351,7 @@ impl<E> Births<E> {
         let Births { chunks, free, rows, .. } = self;
         let row = &mut rows[row as usize];
         (row.live, row.died) = (row.live - 1, row.died + 1);
-        let is_last = row.chunks.back().is_some_and(|last| last.1 == handle.chunk());
+        let is_last = row.tail == handle.chunk();
         let chunk = &mut chunks[handle.chunk() as usize];
         let element = chunk.remove(handle.slot(), is_last);
         // Often the oldest go first; what dies in between waits for the next sweep.
@@ -362,7 +373,8 @@ impl<E> Births<E> {
     /// Rebuilds a row of full chunks and tells the new handle of each birth, in order. A new handle is none that is
     /// still to be replaced.
     pub(crate) fn sweep(&mut self, row: u32, mut moved: impl FnMut(&E, Handle, Handle)) {
-        self.row_mut(row).died = 0;
+        let swept = self.row_mut(row);
+        (swept.died, swept.tail) = (0, NONE);
         for (_, from) in mem::take(&mut self.row_mut(row).chunks) {
             let mut before = mem::replace(&mut self.chunks[from as usize], Chunk::new(0));
             let elements = before.take_elements();
@@ -394,6 +406,7 @@ impl<E> Births<E> {
                 self.owners.push(number);
             }
             row.chunks.shrink_to_fit();
+            row.tail = row.chunks.back().map_or(NONE, |last| last.1);
         }
     }
 
@@ -406,6 +419,7 @@ impl<E> Births<E> {
         }
         let chunk = self.open_chunk(row, counter);
         self.row_mut(row).chunks.push_back((counter, chunk));
+        self.row_mut(row).tail = chunk;
         self.chunks[chunk as usize].push(0, counter, element);
         Handle::new(chunk, 0)
     }
@@ -414,7 +428,7 @@ impl<E> Births<E> {
     pub(crate) fn clear(&mut self) {
         (self.chunks, self.owners, self.free) = (Vec::new(), Vec::new(), Vec::new());
         for row in &mut self.rows {
-            row.chunks = VecDeque::new();
+            (row.chunks, row.tail) = (VecDeque::new(), NONE);
             (row.live, row.died) = (0, 0);
         }
     }
@@ -429,6 +443,7 @@ impl<E: Clone> Clone for Births<E> {
             free: self.free.clone(),
             rows: roomy(&self.rows),
             order: roomy(&self.order),
+            recent: self.recent,
         }
     }
 }

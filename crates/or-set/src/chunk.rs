@@ -56,7 +56,8 @@ impl<E> Chunk<E> {
         Chunk { first, live: 0, elements: Vec::new(), offsets: Vec::new() }
     }
 
-    pub(crate) fn first(&self) -> u64 {
+    #[cfg(test)]
+    fn first(&self) -> u64 {
         self.first
     }
 

@@ -27,14 +27,14 @@ impl Index {
         self.hasher.hash_one(element)
     }
 
-    /// Whether `element` has a live dot.
+    /// Whether `element` has a live dot, if a glance tells. Counting bits takes registers that the search needs, so that
+    /// is left to [`find`](Index::find).
     #[inline]
-    pub(crate) fn contains<E, Q>(&self, hash: u64, births: &Births<E>, element: &Q) -> bool
+    pub(crate) fn glance<E, Q>(&self, births: &Births<E>, element: &Q) -> Option<bool>
     where
         E: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Eq + Hash + ?Sized,
     {
-        // Counting bits takes registers that the search needs. It is put off until it is known to matter.
         let mut is_doubtful = false;
         let is_here = |handle: &Handle| {
             births.is_at_slot(*handle, element) || {
@@ -42,17 +42,8 @@ impl Index {
                 false
             }
         };
-        self.table.find(hash, is_here).is_some()
-            || is_doubtful && self.contains_exactly(hash, births, element)
-    }
-
-    #[cold]
-    fn contains_exactly<E, Q>(&self, hash: u64, births: &Births<E>, element: &Q) -> bool
-    where
-        E: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.find(hash, births, element).is_some()
+        let is_found = self.table.find(self.hash(element), is_here).is_some();
+        (is_found || !is_doubtful).then_some(is_found)
     }
 
     /// One of the live dots of `element`.
@@ -80,9 +71,8 @@ impl Index {
 
     /// Adds the handle of a birth, for which room was made; true if an equal element was there.
     #[inline]
-    pub(crate) fn insert<E: Eq + Hash>(&mut self, births: &Births<E>, handle: Handle) -> bool {
+    pub(crate) fn insert<E: Eq + Hash>(&mut self, births: &Births<E>, element: &E, handle: Handle) -> bool {
         let Index { table, hasher } = self;
-        let element = births.element(handle);
         let hash = hasher.hash_one(element);
         let is_equal = |other: &Handle| births.element(*other) == element;
         let rehash = |other: &Handle| hasher.hash_one(births.element(*other));
@@ -105,7 +95,7 @@ impl Index {
         births: &mut Births<E>,
         element: E,
         birth: impl FnOnce(&mut Births<E>, E) -> Handle,
-    ) -> (Handle, bool) {
+    ) -> bool {
         let Index { table, hasher } = self;
         let hash = hasher.hash_one(&element);
         let is_equal = |other: &Handle| *births.element(*other) == element;
@@ -114,12 +104,12 @@ impl Index {
             Entry::Vacant(place) => {
                 let handle = birth(births, element);
                 place.insert(handle);
-                (handle, false)
+                false
             }
             Entry::Occupied(_) => {
                 let handle = birth(births, element);
                 table.insert_unique(hash, handle, |other| hasher.hash_one(births.element(*other)));
-                (handle, true)
+                true
             }
         }
     }

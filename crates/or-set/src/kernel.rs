@@ -2,6 +2,7 @@ use crate::{
     births::{Births, Handle},
     elements::Elements,
     index::Index,
+    row::Row,
     slice::{Run, Slice, without},
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -141,9 +142,9 @@ impl<E> Kernel<E> {
         self.deaths += log.len() - before;
     }
 
-    /// How many live dots are beyond `seen`.
-    fn count_after(&self, seen: &VersionVector) -> usize {
-        self.births.beside(seen).map(|(row, known)| self.births.count_after(row, known)).sum()
+    /// The rows with births beyond `seen`, and what it has of them.
+    fn news(&self, seen: &VersionVector) -> Vec<(&Row, u64)> {
+        self.births.beside(seen).filter(|(row, known)| row.last_birth > *known).collect()
     }
 
     fn is_ahead(&self, dot: Dot) -> bool {
@@ -159,7 +160,17 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.index.contains(self.index.hash(element), &self.births, element)
+        self.index.glance(&self.births, element).unwrap_or_else(|| self.contains_exactly(element))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn contains_exactly<Q>(&self, element: &Q) -> bool
+    where
+        E: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.index.find(self.index.hash(element), &self.births, element).is_some()
     }
 
     /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one.
@@ -354,8 +365,9 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut grew = self.merge_deaths(other, seen, theirs, their_floor, watch);
-        self.reserve(other.count_after(seen));
-        for (row, known) in other.births.beside(seen) {
+        let news = other.news(seen);
+        self.reserve(news.iter().map(|(row, known)| other.births.count_after(row, *known)).sum());
+        for (row, known) in news {
             for chunk in other.births.chunks_after(row, known) {
                 let (mut counters, elements) = chunk.after(known);
                 let mut elements = elements.iter().cloned();
@@ -378,7 +390,7 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = self.merge_deaths(&other, seen, theirs, their_floor, watch);
-        self.reserve(other.count_after(seen));
+        self.reserve(other.news(seen).iter().map(|(row, known)| other.births.count_after(row, *known)).sum());
         other.births.take_after(
             |replica| seen.get(replica),
             |run, elements| grew |= self.take_run(run, elements, watch),
@@ -447,10 +459,10 @@ impl<E: Eq + Hash> Kernel<E> {
     /// Makes an element live, for which room was made; true if it had other live dots.
     #[inline]
     fn bear(&mut self, row: u32, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        watch(Change::Born(dot, &element));
         let birth = |births: &mut Births<E>, element| births.push(row, dot.counter, element);
-        let (handle, had_other) = self.index.insert_new(&mut self.births, element, birth);
+        let had_other = self.index.insert_new(&mut self.births, element, birth);
         self.len += usize::from(!had_other);
-        watch(Change::Born(dot, self.births.element(handle)));
         had_other
     }
 
@@ -511,9 +523,10 @@ impl<E: Eq + Hash> Kernel<E> {
     /// Indexes a birth; true if the element had other live dots.
     #[inline]
     fn enter(&mut self, dot: Dot, handle: Handle, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
-        let had_other = self.index.insert(&self.births, handle);
+        let element = self.births.element(handle);
+        watch(Change::Born(dot, element));
+        let had_other = self.index.insert(&self.births, element, handle);
         self.len += usize::from(!had_other);
-        watch(Change::Born(dot, self.births.element(handle)));
         had_other
     }
 

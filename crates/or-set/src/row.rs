@@ -1,6 +1,9 @@
 use alloc::collections::VecDeque;
 use crdt_core::{Dot, ReplicaId};
 
+/// The number of no chunk.
+pub(crate) const NONE: u32 = u32::MAX;
+
 /// What one replica did, in the order of its counters.
 ///
 /// Events of one replica arrive in order, locally and by merge, so births and deaths are only ever appended, and "what
@@ -10,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) id: ReplicaId,
     /// Its chunks of births, each with its first counter: a search must not visit the chunks themselves.
     pub(crate) chunks: VecDeque<(u64, u32)>,
+    /// The last of them, or [`NONE`].
+    pub(crate) tail: u32,
     /// How many of its births live.
     pub(crate) live: usize,
     /// How many have died since the chunks were last rebuilt.
@@ -22,7 +27,23 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) const fn new(id: ReplicaId) -> Self {
-        Row { id, chunks: VecDeque::new(), live: 0, died: 0, last_birth: 0, deaths: VecDeque::new() }
+        Row {
+            id,
+            chunks: VecDeque::new(),
+            tail: NONE,
+            live: 0,
+            died: 0,
+            last_birth: 0,
+            deaths: VecDeque::new(),
+        }
+    }
+
+    /// The tail, which is empty, will begin with this counter.
+    #[cold]
+    pub(crate) fn restart_tail(&mut self, counter: u64) {
+        if let Some(tail) = self.chunks.back_mut() {
+            tail.0 = counter;
+        }
     }
 
     /// The greatest counter in here; 0 for none.
