@@ -236,21 +236,61 @@ impl Rows {
         zip(self.columns.blocks(), other.columns.blocks()).take_while(|(mine, theirs)| mine.ids == theirs.ids)
     }
 
-    /// Raises the rows that both have; says whether one grew, and how many rows are missing here.
+    /// Raises the rows of the blocks that have the same ids on both sides, from the first on; says whether one grew.
+    ///
+    /// # Errors
+    ///
+    /// If those are not all blocks of `other`: the same, and at which row it stopped.
+    // Looks at nothing else, not even at the numbers of rows, which are in another cache line.
     #[inline]
-    fn raise_common(&mut self, other: &Self) -> (bool, usize) {
-        let (mine, theirs) = (self.columns.blocks_mut(), other.columns.blocks());
-        let same = mine.len() == theirs.len();
-        let (grew, common) = raise_while_common(mine, theirs);
-        if same && common == theirs.len() {
-            return (grew, 0);
-        }
-        let (rest_grew, missing) = self.raise_rest(other, common * LANES);
-        (grew || rest_grew, missing)
+    fn raise_blocks(&mut self, other: &Self) -> Result<bool, (bool, usize)> {
+        let theirs = other.columns.blocks();
+        let (grew, common) = raise_while_common(self.columns.blocks_mut(), theirs);
+        if common == theirs.len() { Ok(grew) } else { Err((grew, common * LANES)) }
     }
 
-    /// As [`raise_common`](Self::raise_common), from row `at` of both on, where the ids are not the same.
+    #[inline]
+    fn merge_blocks(&mut self, other: &Self) -> bool {
+        self.raise_blocks(other).unwrap_or_else(|(grew, at)| self.merge_differing(other, at) || grew)
+    }
+
+    /// Merges from row `at` of both on, up to which the replicas are the same; apart, so that the rest is small enough
+    /// to be inlined.
     #[inline(never)]
+    fn merge_differing(&mut self, other: &Self, at: usize) -> bool {
+        if other.len() <= self.columns.capacity() {
+            return self.merge_rest(other, at);
+        }
+        // The rows have to be moved anyway: start from the side that has more, of which fewer are missing.
+        let grown = Rows { columns: other.columns.copied_to_replace(&self.columns) };
+        let mine = mem::replace(self, grown);
+        self.merge_blocks(&mine);
+        true
+    }
+
+    /// As [`merge_differing`](Self::merge_differing), but takes the other's buffer where it would copy it.
+    #[inline(never)]
+    fn merge_differing_owned(&mut self, other: &mut Self, at: usize) -> bool {
+        if other.len() <= self.columns.capacity() {
+            return self.merge_rest(other, at);
+        }
+        mem::swap(self, other);
+        self.merge_blocks(other);
+        true
+    }
+
+    /// Raises the rows that both have, from row `at` of both on, and inserts those that are missing here; true exactly
+    /// when something grew.
+    fn merge_rest(&mut self, other: &Self, at: usize) -> bool {
+        let (grew, missing) = self.raise_rest(other, at);
+        if missing > 0 {
+            self.columns.insert_missing(&other.columns, missing);
+        }
+        grew || missing > 0
+    }
+
+    /// Raises the rows that both have, from row `at` of both on; says whether one grew, and how many rows are missing
+    /// here.
     fn raise_rest(&mut self, other: &Self, at: usize) -> (bool, usize) {
         let (my_len, their_len) = (self.len(), other.len());
         let (mine, theirs) = (self.columns.blocks_mut(), other.columns.blocks());
@@ -282,43 +322,24 @@ impl Merge for Rows {
     #[inline]
     fn merge(&mut self, other: &Self) -> bool {
         if let Some((mine, theirs)) = self.columns.both_inline(&other.columns)
-            && let Some(grew) = mine.raise(theirs)
+            && let Some(grown) = mine.raise(theirs)
         {
-            return grew;
+            return grown > 0;
         }
-        let (grew, missing) = self.raise_common(other);
-        if missing == 0 {
-            return grew;
-        }
-        if self.is_empty() {
-            self.clone_from(other);
-        } else {
-            self.columns.insert_missing(&other.columns, missing);
-        }
-        true
+        self.merge_blocks(other)
     }
 
-    /// As [`merge`](Merge::merge); where it would have to allocate, it takes the other's buffer if that has room.
+    /// As [`merge`](Merge::merge); where it would have to allocate for the other's rows, it takes their buffer.
     #[inline]
     fn merge_owned(&mut self, mut other: Self) -> bool {
         if let Some((mine, theirs)) = self.columns.both_inline(&other.columns)
-            && let Some(grew) = mine.raise(theirs)
+            && let Some(grown) = mine.raise(theirs)
         {
-            return grew;
+            return grown > 0;
         }
-        let (grew, mut missing) = self.raise_common(&other);
-        if missing == 0 {
-            return grew;
-        }
-        let len = self.len() + missing;
-        if self.columns.capacity() < len && other.columns.capacity() >= len {
-            mem::swap(self, &mut other);
-            missing = self.raise_common(&other).1;
-        }
-        if missing > 0 {
-            self.columns.insert_missing(&other.columns, missing);
-        }
-        true
+        // By reference from here on: `other` has been moved often enough.
+        self.raise_blocks(&other)
+            .unwrap_or_else(|(grew, at)| self.merge_differing_owned(&mut other, at) || grew)
     }
 }
 
