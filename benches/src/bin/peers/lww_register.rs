@@ -18,6 +18,8 @@ pub(crate) const N: u64 = 24;
 pub(crate) const NEWER: Names = names!("newer");
 pub(crate) const OLDER: Names = names!("older");
 pub(crate) const EQUAL: Names = names!("equal");
+/// How many pairs are merged in turns.
+const PAIRS: u64 = 64;
 const FREE: &str = "free a string of 24 bytes";
 
 /// A register of strings.
@@ -51,15 +53,19 @@ fn run<C: Register>(effort: Effort, results: &mut Results) {
     if !results.wants_some(KIND, N, C::SIDE) {
         return;
     }
-    let (old, new) = (C::write(1, 1_000, text(1)), C::write(2, 1_001, text(2)));
-    for (names, left, right, winner) in
-        [(NEWER, &old, &new, 2), (OLDER, &new, &old, 2), (EQUAL, &new, &new, 2)]
+    // A loop over one pair would take as long as the shortest of these merges.
+    let old: Vec<C> = (0..PAIRS).map(|k| C::write(1, 1_000 + k, text(1))).collect();
+    let new: Vec<C> = (0..PAIRS).map(|k| C::write(2, 1_001 + k, text(2))).collect();
+    let zipped =
+        |left: &[C], right: &[C]| left.iter().cloned().zip(right.iter().cloned()).collect::<Vec<_>>();
+    for (names, pairs, winner) in
+        [(NEWER, zipped(&old, &new), 2), (OLDER, zipped(&new, &old), 2), (EQUAL, zipped(&new, &new), 2)]
     {
         Merge {
             kind: KIND,
             names,
             n: N,
-            pairs: &[(left.clone(), right.clone())],
+            pairs: &pairs,
             expected: digest(&text(winner)),
             is_noop: names.calls != NEWER.calls,
             most: 2_000,
