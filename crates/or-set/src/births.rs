@@ -6,7 +6,7 @@ use crate::{
     row::{NONE, Row},
     slice::Run,
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::Vec;
 use core::{borrow::Borrow, mem};
 use crdt_core::{Dot, ReplicaId};
 use version_vector::VersionVector;
@@ -151,7 +151,7 @@ impl<E> Births<E> {
     pub(crate) fn find(&self, dot: Dot) -> Option<(u32, Handle)> {
         let number = self.order[self.order.binary_search_by_key(&dot.replica, |row| row.0).ok()?].1;
         let row = self.row(number);
-        let chunk = row.chunks[row.place(dot.counter)?].1;
+        let chunk = row.chunk_of(dot.counter)?;
         let slot = self.chunks[chunk as usize].find(dot.counter)?;
         Some((number, Handle::new(chunk, slot)))
     }
@@ -216,13 +216,13 @@ impl<E> Births<E> {
 
     /// The elements, chunk by chunk, ascending by dot.
     pub(crate) fn elements(&self) -> impl Iterator<Item = &[E]> + Clone {
-        self.sorted().flat_map(|row| &row.chunks).map(|(_, chunk)| self.chunks[*chunk as usize].elements())
+        self.sorted().flat_map(Row::chunks).map(|(_, chunk)| self.chunks[chunk as usize].elements())
     }
 
     /// The handles of all live births, chunk by chunk.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> {
-        self.sorted().flat_map(|row| &row.chunks).flat_map(|(_, chunk)| {
-            slots(self.chunks[*chunk as usize].live()).map(|slot| Handle::new(*chunk, slot))
+        self.sorted().flat_map(Row::chunks).flat_map(|(_, chunk)| {
+            slots(self.chunks[chunk as usize].live()).map(move |slot| Handle::new(chunk, slot))
         })
     }
 
@@ -295,13 +295,13 @@ impl<E> Births<E> {
     /// Where the next birth of a row goes: the chunk, the slot, and how many fit there.
     #[inline]
     fn room(&mut self, row: u32, counter: u64) -> (u32, u32, u32) {
-        let owner = &mut self.rows[row as usize];
-        if let Some(tail) = self.chunks.get_mut(owner.tail as usize) {
+        let (first, number) = &mut self.rows[row as usize].tail;
+        if let Some(tail) = self.chunks.get_mut(*number as usize) {
             if tail.is_empty() {
-                owner.restart_tail(counter);
+                *first = counter;
             }
             if let Some((slot, room)) = tail.room(counter) {
-                return (owner.tail, slot, room);
+                return (*number, slot, room);
             }
         }
         self.room_in_new(row, counter)
@@ -309,18 +309,13 @@ impl<E> Births<E> {
 
     #[cold]
     fn room_in_new(&mut self, row: u32, counter: u64) -> (u32, u32, u32) {
-        let list = &self.rows[row as usize].chunks;
-        let is_first = list.is_empty();
-        if let Some((_, tail)) = list.back() {
-            self.chunks[*tail as usize].trim();
+        let tail = self.rows[row as usize].tail.1;
+        let is_first = tail == NONE;
+        if !is_first {
+            self.chunks[tail as usize].trim();
         }
         let chunk = self.open_chunk(row, counter);
-        let list = &mut self.row_mut(row).chunks;
-        if is_first {
-            list.reserve_exact(1);
-        }
-        list.push_back((counter, chunk));
-        self.row_mut(row).tail = chunk;
+        self.row_mut(row).push_chunk(counter, chunk);
         // A row that has filled a chunk will fill another; and many rows only ever have one birth.
         self.chunks[chunk as usize].reserve(if is_first { 1 } else { SLOTS as usize });
         (chunk, 0, SLOTS)
@@ -351,12 +346,15 @@ impl<E> Births<E> {
         let Births { chunks, free, rows, .. } = self;
         let row = &mut rows[row as usize];
         (row.live, row.died) = (row.live - 1, row.died + 1);
-        let is_last = row.tail == handle.chunk();
+        let is_last = row.tail.1 == handle.chunk();
         let chunk = &mut chunks[handle.chunk() as usize];
         let element = chunk.remove(handle.slot(), is_last);
         // Often the oldest go first; what dies in between waits for the next sweep.
-        while row.chunks.len() > 1 && chunks[row.chunks[0].1 as usize].is_empty() {
-            free.extend(row.chunks.pop_front().map(|(_, chunk)| chunk));
+        while let Some((_, first)) =
+            row.earlier.front().filter(|(_, first)| chunks[*first as usize].is_empty())
+        {
+            free.push(*first);
+            row.earlier.pop_front();
         }
         element
     }
@@ -364,7 +362,7 @@ impl<E> Births<E> {
     /// Whether a row's chunks are so thinly filled that it should be rebuilt.
     pub(crate) fn is_thin(&self, row: u32) -> bool {
         let row = self.row(row);
-        let is_thin = row.chunks.len() * SLOTS as usize > row.live * 3 + 2 * SLOTS as usize;
+        let is_thin = row.chunk_count() * SLOTS as usize > row.live * 3 + 2 * SLOTS as usize;
         // Births very far apart fill no chunk, however often they are packed. A row has at most one chunk for each that
         // lives or died since the last time: when as many died as live, they have paid for the next.
         is_thin && row.died >= row.live
@@ -373,9 +371,8 @@ impl<E> Births<E> {
     /// Rebuilds a row of full chunks and tells the new handle of each birth, in order. A new handle is none that is
     /// still to be replaced.
     pub(crate) fn sweep(&mut self, row: u32, mut moved: impl FnMut(&E, Handle, Handle)) {
-        let swept = self.row_mut(row);
-        (swept.died, swept.tail) = (0, NONE);
-        for (_, from) in mem::take(&mut self.row_mut(row).chunks) {
+        self.row_mut(row).died = 0;
+        for from in self.row_mut(row).take_chunks() {
             let mut before = mem::replace(&mut self.chunks[from as usize], Chunk::new(0));
             let elements = before.take_elements();
             for ((slot, counter), element) in
@@ -399,27 +396,27 @@ impl<E> Births<E> {
         let mut old = mem::replace(&mut self.chunks, Vec::with_capacity(used));
         (self.owners, self.free) = (Vec::with_capacity(used), Vec::new());
         for (row, number) in self.rows.iter_mut().zip(0..) {
-            for (_, chunk) in &mut row.chunks {
+            row.earlier.shrink_to_fit();
+            let tail = Some(&mut row.tail.1).filter(|tail| **tail != NONE);
+            for chunk in row.earlier.iter_mut().map(|(_, chunk)| chunk).chain(tail) {
                 let settled = mem::replace(&mut old[*chunk as usize], Chunk::new(0));
                 *chunk = self.chunks.len() as u32;
                 self.chunks.push(settled);
                 self.owners.push(number);
             }
-            row.chunks.shrink_to_fit();
-            row.tail = row.chunks.back().map_or(NONE, |last| last.1);
         }
     }
 
     fn pack(&mut self, row: u32, counter: u64, mut element: E) -> Handle {
-        if let Some((_, tail)) = self.row(row).chunks.back().copied() {
+        let tail = self.row(row).tail.1;
+        if tail != NONE {
             match self.chunks[tail as usize].pack(counter, element) {
                 Ok(slot) => return Handle::new(tail, slot),
                 Err(back) => element = back,
             }
         }
         let chunk = self.open_chunk(row, counter);
-        self.row_mut(row).chunks.push_back((counter, chunk));
-        self.row_mut(row).tail = chunk;
+        self.row_mut(row).push_chunk(counter, chunk);
         self.chunks[chunk as usize].push(0, counter, element);
         Handle::new(chunk, 0)
     }
@@ -428,7 +425,7 @@ impl<E> Births<E> {
     pub(crate) fn clear(&mut self) {
         (self.chunks, self.owners, self.free) = (Vec::new(), Vec::new(), Vec::new());
         for row in &mut self.rows {
-            (row.chunks, row.tail) = (VecDeque::new(), NONE);
+            drop(row.take_chunks());
             (row.live, row.died) = (0, 0);
         }
     }

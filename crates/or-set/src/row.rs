@@ -11,10 +11,10 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) id: ReplicaId,
-    /// Its chunks of births, each with its first counter: a search must not visit the chunks themselves.
-    pub(crate) chunks: VecDeque<(u64, u32)>,
-    /// The last of them, or [`NONE`].
-    pub(crate) tail: u32,
+    /// Its chunks of births but the last, each with its first counter: a search must not visit the chunks themselves.
+    pub(crate) earlier: VecDeque<(u64, u32)>,
+    /// The last one, which takes the next birth: many rows have no other. Its number is [`NONE`] if there is none.
+    pub(crate) tail: (u64, u32),
     /// How many of its births live.
     pub(crate) live: usize,
     /// How many have died since the chunks were last rebuilt.
@@ -29,20 +29,12 @@ impl Row {
     pub(crate) const fn new(id: ReplicaId) -> Self {
         Row {
             id,
-            chunks: VecDeque::new(),
-            tail: NONE,
+            earlier: VecDeque::new(),
+            tail: (0, NONE),
             live: 0,
             died: 0,
             last_birth: 0,
             deaths: VecDeque::new(),
-        }
-    }
-
-    /// The tail, which is empty, will begin with this counter.
-    #[cold]
-    pub(crate) fn restart_tail(&mut self, counter: u64) {
-        if let Some(tail) = self.chunks.back_mut() {
-            tail.0 = counter;
         }
     }
 
@@ -55,21 +47,59 @@ impl Row {
         self.deaths.back().map_or(0, |death| death.0)
     }
 
-    /// The place in `chunks` of the chunk that would have `counter`. **O(log n)**, O(1) while there are no gaps.
-    pub(crate) fn place(&self, counter: u64) -> Option<usize> {
+    /// All chunks, each with its first counter.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (u64, u32)> + Clone {
+        self.chunks_from(0)
+    }
+
+    fn chunks_from(&self, at: usize) -> impl Iterator<Item = (u64, u32)> + Clone {
+        let tail = Some(self.tail).filter(|tail| tail.1 != NONE);
+        self.earlier.range(at..).copied().chain(tail)
+    }
+
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.earlier.len() + usize::from(self.tail.1 != NONE)
+    }
+
+    /// Appends a chunk.
+    pub(crate) fn push_chunk(&mut self, first: u64, chunk: u32) {
+        if self.tail.1 != NONE {
+            self.earlier.push_back(self.tail);
+        }
+        self.tail = (first, chunk);
+    }
+
+    /// Takes out all chunks.
+    pub(crate) fn take_chunks(&mut self) -> impl Iterator<Item = u32> + use<> {
+        let tail = core::mem::replace(&mut self.tail, (0, NONE)).1;
+        let earlier = core::mem::take(&mut self.earlier).into_iter().map(|(_, chunk)| chunk);
+        earlier.chain(Some(tail).filter(|tail| *tail != NONE))
+    }
+
+    /// The chunk that would have `counter`. **O(log n)**, O(1) while there are no gaps.
+    pub(crate) fn chunk_of(&self, counter: u64) -> Option<u32> {
+        if self.tail.1 == NONE || counter >= self.tail.0 {
+            return Some(self.tail.1).filter(|tail| *tail != NONE);
+        }
+        self.place(counter).map(|at| self.earlier[at].1)
+    }
+
+    /// The place in `earlier` of the chunk that would have `counter`, which is below those of the tail.
+    fn place(&self, counter: u64) -> Option<usize> {
         let covers = |at: usize| {
-            let next = self.chunks.get(at + 1);
-            self.chunks[at].0 <= counter && next.is_none_or(|next| counter < next.0)
+            let next = self.earlier.get(at + 1);
+            self.earlier[at].0 <= counter && next.is_none_or(|next| counter < next.0)
         };
-        let dense = counter.checked_sub(self.chunks.front()?.0)? / u64::from(crate::chunk::SLOTS);
-        let guess = usize::try_from(dense).ok().filter(|at| *at < self.chunks.len() && covers(*at));
-        Some(guess.unwrap_or_else(|| self.chunks.partition_point(|chunk| chunk.0 <= counter) - 1))
+        let dense = counter.checked_sub(self.earlier.front()?.0)? / u64::from(crate::chunk::SLOTS);
+        let guess = usize::try_from(dense).ok().filter(|at| *at < self.earlier.len() && covers(*at));
+        Some(guess.unwrap_or_else(|| self.earlier.partition_point(|chunk| chunk.0 <= counter) - 1))
     }
 
     /// The chunks that may have births with a counter above `known`.
     pub(crate) fn chunks_after(&self, known: u64) -> impl Iterator<Item = u32> + Clone {
-        let from = if known < self.last_birth { self.place(known).unwrap_or(0) } else { self.chunks.len() };
-        self.chunks.range(from..).map(|(_, chunk)| *chunk)
+        let from = if known < self.tail.0 { self.place(known).unwrap_or(0) } else { self.earlier.len() };
+        let any = known < self.last_birth;
+        self.chunks_from(from).filter(move |_| any).map(|(_, chunk)| chunk)
     }
 
     /// The deaths by events with a counter above `known`.
