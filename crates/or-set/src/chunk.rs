@@ -223,7 +223,7 @@ impl<E> Chunk<E> {
         }
     }
 
-    /// Ends a live slot. A chunk that takes no more births gives memory back, now and then.
+    /// Ends a live slot. A chunk that takes no more births gives memory back, now and then, and so does an empty one.
     pub(crate) fn remove(&mut self, slot: u32, is_last: bool) -> E {
         let rank = self.rank(slot);
         self.live &= !(1 << slot);
@@ -231,7 +231,7 @@ impl<E> Chunk<E> {
             self.offsets.remove(rank);
         }
         let element = self.elements.remove(rank);
-        if !is_last {
+        if !is_last || self.is_empty() {
             self.trim();
         }
         element

@@ -55,6 +55,20 @@ impl Index {
         self.table.find(hash, |handle| births.element(*handle).borrow() == element).copied()
     }
 
+    /// Another live dot of the same row and an equal element. **O(1)** for each live dot of the element.
+    pub(crate) fn find_other<E: Eq + Hash>(
+        &self,
+        births: &Births<E>,
+        row: u32,
+        handle: Handle,
+    ) -> Option<Handle> {
+        let element = births.element(handle);
+        let is_other = |other: &Handle| {
+            births.row_of(*other) == row && *other != handle && births.element(*other) == element
+        };
+        self.table.find(self.hash(element), is_other).copied()
+    }
+
     /// The live dots of `element`, in no useful order.
     pub(crate) fn equal<'a, E, Q>(
         &'a self,

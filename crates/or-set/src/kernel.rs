@@ -185,7 +185,8 @@ impl<E: Eq + Hash> Kernel<E> {
         dots
     }
 
-    /// The distinct elements, ascending by their least live dot. **O(n)**.
+    /// The distinct elements, ascending by their least live dot. **O(n)**, and for an element with several live dots
+    /// their square: one for each replica that added it concurrently.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &E> {
         let Kernel { births, index, len, .. } = self;
         Elements::new(births, index, *len, births.elements(), births.handles())
@@ -299,7 +300,7 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = self.apply_deaths(&slice, seen, until, watch);
-        self.index.reserve(&self.births, slice.births.len());
+        self.reserve(slice.births.iter().filter(|(dot, _)| !seen.contains(*dot)).count());
         for (dot, element) in slice.births {
             grew |= !seen.contains(dot) && self.take(dot, element, watch);
         }
@@ -318,7 +319,7 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut grew = self.apply_deaths(slice, seen, until, watch);
-        self.index.reserve(&self.births, slice.births.len());
+        self.reserve(slice.births.iter().filter(|(dot, _)| !seen.contains(*dot)).count());
         for (dot, element) in &slice.births {
             grew |= !seen.contains(*dot) && self.take(*dot, element.clone(), watch);
         }
@@ -469,11 +470,9 @@ impl<E: Eq + Hash> Kernel<E> {
     /// Ends the older dot that the same replica has given to an equal element. A replica's add supersedes its own older
     /// dot; the deaths of an honest peer have said so before, or will.
     fn supersede(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
-        let Some((_, handle)) = self.births.find(dot) else { return };
-        let dots = self.dots(self.births.element(handle));
-        for older in
-            dots.into_iter().filter(|older| older.replica == dot.replica && older.counter < dot.counter)
-        {
+        let Some((row, handle)) = self.births.find(dot) else { return };
+        let older = self.index.find_other(&self.births, row, handle).map(|older| self.births.dot(older));
+        if let Some(older) = older {
             self.kill(older, watch);
         }
     }
@@ -500,8 +499,8 @@ impl<E: Eq + Hash> Kernel<E> {
             }
             first = last_birth + 1;
         }
-        let mut again = Vec::new();
         loop {
+            let mut again = Vec::new();
             let (handle, count) = self.births.append(row, first, run.last - first + 1, &mut *elements);
             for (handle, counter) in handle.following(count).zip(first..=run.last) {
                 let dot = Dot::new(run.replica, counter);
@@ -509,15 +508,15 @@ impl<E: Eq + Hash> Kernel<E> {
                     again.push(dot);
                 }
             }
+            // Chunk by chunk: what a hostile peer repeats is then compared with no more than a chunk.
+            for dot in again {
+                self.supersede(dot, watch);
+            }
             if run.last - first < u64::from(count) {
-                break;
+                return true;
             }
             first += u64::from(count);
         }
-        for dot in again {
-            self.supersede(dot, watch);
-        }
-        true
     }
 
     /// Indexes a birth; true if the element had other live dots.
@@ -581,12 +580,14 @@ impl<E: Eq + Hash> Kernel<E> {
             self.births.sweep(row, |element, from, to| index.moved(index.hash(element), from, to));
         }
         // O(1) amortised over the deaths that led here.
-        let is_oversized = self.births.is_oversized() || self.index.is_oversized();
-        if is_oversized {
+        let (resettle, shrink) = (self.births.is_oversized(), self.index.is_oversized());
+        if resettle {
             self.births.resettle();
+        }
+        if resettle || shrink {
             self.index.rebuild(&self.births, self.index.len());
         }
-        !is_thin && !is_oversized
+        !is_thin && !resettle && !shrink
     }
 }
 

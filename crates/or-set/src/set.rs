@@ -139,12 +139,10 @@ impl<E> OrSet<E> {
     /// too. Where it is not, what is remembered here was complete before and stays so; always joining the floors
     /// would forget it.
     fn join_context(&mut self, theirs: &VersionVector, their_floor: &VersionVector) {
-        let raised: Vec<Dot> = their_floor
-            .difference(&self.version)
-            .map(|(replica, unseen)| Dot::new(replica, *unseen.end()))
-            .collect();
+        let raised: VersionVector =
+            their_floor.difference(&self.version).map(|(replica, unseen)| (replica, *unseen.end())).collect();
         if !raised.is_empty() {
-            self.floor.extend(raised);
+            self.floor.merge(&raised);
             // What lies below the floor is of no use to anyone.
             self.kernel.forget_deaths(&self.floor);
         }
@@ -298,7 +296,8 @@ impl<E: Eq + Hash + Clone> Merge for OrSet<E> {
         true
     }
 
-    /// As [`merge`](Merge::merge), without cloning elements; **O(r)** if either side has all that the other has.
+    /// As [`merge`](Merge::merge), without cloning elements; **O(r)** if either side has all that the other has. What is
+    /// remembered of deaths may be the other side's: that only costs later deltas bytes.
     fn merge_owned(&mut self, mut other: Self) -> bool {
         match self.version.compare(&other.version) {
             Causality::Equal | Causality::After => return false,

@@ -71,8 +71,9 @@ pub(crate) fn check_delta<E>(delta: &OrSetDelta<E>) -> Result<(), Invalid> {
     for run in slice.survivors.iter().flatten() {
         covered(since, Dot::new(run.replica, run.last))?;
     }
-    // An empty floor is covered by anything: then the slice has no survivors.
-    if slice.survivors.is_some() == since.covers(floor).is_ok() {
+    let is_behind = since.covers(floor).is_err();
+    // Who is not behind the floor has no use for it.
+    if slice.survivors.is_some() != is_behind || !is_behind && !floor.is_empty() {
         return Err(Invalid::Floor);
     }
     Ok(())

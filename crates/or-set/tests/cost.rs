@@ -143,6 +143,20 @@ fn deserialising_is_linear() {
     assert!(small <= 5_000 && large <= 500_000, "{small}, {large}");
 }
 
+/// The same element again and again under one replica is refused, after comparing each with a chunk at most.
+#[cfg(feature = "serde")]
+#[test]
+fn refusing_repeated_elements_is_linear() {
+    for n in [1_000_u64, 100_000] {
+        let id = ReplicaId::new(1);
+        let version: or_set::VersionVector = [(id, n)].into_iter().collect();
+        let row = (id, [(0_u64, n)].to_vec(), vec![7_u32; usize::try_from(n).unwrap()]);
+        let bytes = postcard::to_allocvec(&(version, vec![row])).unwrap();
+        let (refused, probes, _) = counted(|| postcard::from_bytes::<OrSet<Counted>>(&bytes).is_err());
+        assert!(refused && probes as u64 <= 300 * n, "{probes} for {n}");
+    }
+}
+
 /// 200,000 additions and removals over 1,000 live elements, followed by a peer that asks at times.
 #[test]
 fn memory_of_removals_is_bounded() {

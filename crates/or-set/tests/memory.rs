@@ -80,6 +80,7 @@ fn churn_leaves_little_behind() {
     }
 }
 
+/// But for the headers of up to 64 chunks.
 fn a_set_that_shrinks_gives_memory_back() {
     const N: u64 = 100_000;
     for step in [1, N - 1, 12_347] {
@@ -94,7 +95,7 @@ fn a_set_that_shrinks_gives_memory_back() {
         forget(&mut set);
         let without = held() - before;
         assert!(
-            full > 1_000_000 && with_deaths < 20_000 && without < 2_000,
+            full > 1_000_000 && with_deaths < 20_000 && without < 6_000,
             "{full}, {with_deaths} and {without} bytes with steps of {step}"
         );
     }
