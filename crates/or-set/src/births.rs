@@ -385,9 +385,9 @@ impl<E> Births<E> {
         }
     }
 
-    /// Whether most of the arena is unused.
+    /// Whether more than half of the arena is unused, and more than a few chunks.
     pub(crate) fn is_oversized(&self) -> bool {
-        self.free.len() > SLOTS as usize + self.chunks.len() / 4 * 3
+        self.free.len() > 32 + self.chunks.len() / 2
     }
 
     /// Moves the chunks that are used into an arena of their size. All handles change.

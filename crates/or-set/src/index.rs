@@ -131,10 +131,16 @@ impl Index {
     /// Makes room for `more` handles. To be called when the table has exactly the births.
     #[inline]
     pub(crate) fn reserve<E: Hash>(&mut self, births: &Births<E>, more: usize) {
-        if self.table.capacity() - self.table.len() < more {
+        if self.spare() < more {
             // The table doubles if it is full, and stays as it is if it is full of what was removed.
             self.rebuild(births, more.max(self.table.len() / 4));
         }
+    }
+
+    /// For how many more handles there is room.
+    #[inline]
+    pub(crate) fn spare(&self) -> usize {
+        self.table.capacity() - self.table.len()
     }
 
     /// Whether three quarters of the table are unused.

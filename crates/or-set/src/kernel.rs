@@ -585,7 +585,8 @@ impl<E: Eq + Hash> Kernel<E> {
             self.births.resettle();
         }
         if resettle || shrink {
-            self.index.rebuild(&self.births, self.index.len());
+            let more = if shrink { self.index.len() } else { self.index.spare() };
+            self.index.rebuild(&self.births, more);
         }
         !is_thin && !resettle && !shrink
     }
