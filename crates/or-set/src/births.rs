@@ -385,9 +385,10 @@ impl<E> Births<E> {
         }
     }
 
-    /// Whether more than half of the arena is unused, and more than a few chunks.
+    /// Whether more chunks are unused than are used: they have paid for a walk over these, and over the rows.
     pub(crate) fn is_oversized(&self) -> bool {
-        self.free.len() > 32 + self.chunks.len() / 2
+        let used = self.chunks.len() - self.free.len();
+        self.free.len() > used + self.rows.len() + 8
     }
 
     /// Moves the chunks that are used into an arena of their size. All handles change.

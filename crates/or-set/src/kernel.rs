@@ -104,10 +104,10 @@ impl<E> Kernel<E> {
         self.forget(|replica, _| up_to.get(replica), |_| ())
     }
 
-    /// Forgets the older half of each replica's deaths and tells the last event forgotten of each: the new floor.
-    pub(crate) fn forget_half(&mut self, floor: impl FnMut(Dot)) -> usize {
-        // An event's deaths go together, or the floor would claim what is only half remembered.
-        self.forget(|_, deaths| deaths.get(deaths.len() / 2).map_or(0, |death| death.0), floor)
+    /// Forgets the oldest quarter of each replica's deaths and tells the last event forgotten of each: the new floor.
+    pub(crate) fn forget_oldest(&mut self, floor: impl FnMut(Dot)) -> usize {
+        // An event's deaths go together, or the floor would claim what is only partly remembered.
+        self.forget(|_, deaths| deaths.get(deaths.len() / 4).map_or(0, |death| death.0), floor)
     }
 
     /// As [`forget_deaths`](Kernel::forget_deaths), telling the last event forgotten of each replica.
@@ -127,8 +127,8 @@ impl<E> Kernel<E> {
                 floor(Dot::new(row.id, last));
             }
             self.deaths -= count;
-            if row.deaths.capacity() / 4 > row.deaths.len() {
-                row.deaths.shrink_to(row.deaths.len() * 2);
+            if row.deaths.capacity() / 2 > row.deaths.len() {
+                row.deaths.shrink_to(row.deaths.len() / 2 * 3);
             }
         }
         before - self.deaths

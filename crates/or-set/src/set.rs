@@ -9,7 +9,7 @@ use version_vector::{Causality, VersionVector};
 
 /// Deaths remembered for a set of any size; and one more for each so many elements. A death takes as much memory as one
 /// or two elements, and what divergence there is between two syncs is mostly far below a sixteenth of a set.
-const DEATHS: usize = 256;
+const DEATHS: usize = 384;
 const ELEMENTS_PER_DEATH: usize = 16;
 
 /// A set in which an add wins over a concurrent remove.
@@ -28,7 +28,7 @@ const ELEMENTS_PER_DEATH: usize = 16;
 ///
 /// # Death memory
 ///
-/// To cut a delta without looking at what did not change, a set remembers which event ended which dot: at most 256
+/// To cut a delta without looking at what did not change, a set remembers which event ended which dot: at most 384
 /// deaths, and one for every sixteen elements; complete above a [`floor`](OrSet::floor). Beyond that, and after
 /// deserialising, deltas for those who are behind the floor list the dots that live (as ranges), and a merge compares
 /// them. This costs time and bytes and never changes a result; memory and floor are not part of equality nor of the
@@ -125,11 +125,11 @@ impl<E> OrSet<E> {
         self.kernel.forget_up_to(stable, |dot| _ = floor.advance(dot))
     }
 
-    /// Each forgetting drops half, so that it costs O(1) for each death.
+    /// Each forgetting drops a quarter, so that three quarters of the bound are always remembered.
     fn bound_deaths(&mut self) {
         while self.kernel.deaths() > DEATHS + self.kernel.len() / ELEMENTS_PER_DEATH {
             let floor = &mut self.floor;
-            self.kernel.forget_half(|dot| _ = floor.advance(dot));
+            self.kernel.forget_oldest(|dot| _ = floor.advance(dot));
         }
     }
 

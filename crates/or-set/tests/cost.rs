@@ -168,14 +168,14 @@ fn memory_of_removals_is_bounded() {
         if let Some(old) = n.checked_sub(1_000) {
             ann.update(|set, tick| set.remove(tick, &old)).unwrap().unwrap();
         }
-        assert!(ann.deaths() <= 256 + ann.len() / 16);
+        assert!(ann.deaths() <= 384 + ann.len() / 16);
         // Mostly within what is remembered, at times long after.
-        if n % 100 == 0 && (n / 10_000) % 2 == 0 {
+        if n % 300 == 0 && (n / 10_000) % 2 == 0 {
             let delta = ann.delta_since(bob.version());
             with_survivors += usize::from(delta.slice().has_survivors());
             assert!(delta.slice().births().len() <= 1_000);
             bob.apply(&delta).unwrap();
-            assert!(bob.deaths() <= 256 + bob.len() / 16);
+            assert!(bob.deaths() <= 384 + bob.len() / 16);
             assert_eq!(bob.state(), ann.state());
         }
     }

@@ -134,7 +134,7 @@ impl Node for Alone {
     fn check(&self, model: &Model, rng: &mut Rng) {
         let set = self.state();
         check_set(set, model, 0, rng);
-        assert!(set.deaths() <= 256 + set.len() / 16);
+        assert!(set.deaths() <= 384 + set.len() / 16);
     }
 
     fn deaths(&self) -> Deaths {
