@@ -36,6 +36,7 @@ mod chunk;
 mod elements;
 mod index;
 mod kernel;
+mod merge;
 mod row;
 #[cfg(feature = "serde")]
 mod serde_impls;
