@@ -29,12 +29,17 @@ pub(crate) struct Births<E> {
 }
 
 /// Names a live birth for as long as it is not moved by [`Births::sweep`]: a chunk and a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Handle(u32);
 
 impl Handle {
     fn new(chunk: u32, slot: u32) -> Self {
         Handle(chunk * SLOTS + slot)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn of(number: u32) -> Self {
+        Handle(number)
     }
 
     fn chunk(self) -> u32 {
@@ -126,7 +131,8 @@ impl<E> Births<E> {
         self.chunks[handle.chunk() as usize].element(handle.slot())
     }
 
-    /// Whether `element` stands where that of a live birth does, unless the birth is [shifted](Self::is_shifted).
+    /// Whether `element` stands where that of a live birth does if no birth before it in its chunk has died. It lives in
+    /// any case.
     #[inline]
     pub(crate) fn is_at_slot<Q>(&self, handle: Handle, element: &Q) -> bool
     where
@@ -135,12 +141,6 @@ impl<E> Births<E> {
     {
         let elements = self.chunks[handle.chunk() as usize].elements();
         elements.get(handle.slot() as usize).is_some_and(|other| other.borrow() == element)
-    }
-
-    /// Whether the element of a live birth stands before the place of its slot.
-    #[inline]
-    pub(crate) fn is_shifted(&self, handle: Handle) -> bool {
-        self.chunks[handle.chunk() as usize].is_shifted(handle.slot())
     }
 
     pub(crate) fn is_live(&self, handle: Handle) -> bool {

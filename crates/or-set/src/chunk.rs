@@ -239,7 +239,7 @@ impl<E> Chunk<E> {
 
     /// Gives back what is unused, if that is worth the copying.
     pub(crate) fn trim(&mut self) {
-        const SLACK: usize = 16;
+        const SLACK: usize = 8;
         if self.elements.capacity() >= self.elements.len() + SLACK {
             self.elements.shrink_to_fit();
             self.offsets.shrink_to_fit();

@@ -49,7 +49,7 @@ impl<'a, E: Eq + Hash, C: Iterator<Item = &'a [E]>, H: Iterator<Item = Handle>> 
 /// Whether a live birth is the first one of its element.
 fn is_least<E: Eq + Hash>(births: &Births<E>, index: &Index, handle: Handle) -> bool {
     let (dot, element) = (births.dot(handle), births.element(handle));
-    index.equal(index.hash(element), births, element).all(|other| dot <= births.dot(other))
+    !index.any(births, element, |other| births.dot(other) < dot)
 }
 
 impl<'a, E: Eq + Hash, C: Iterator<Item = &'a [E]>, H: Iterator<Item = Handle>> Iterator

@@ -1,10 +1,13 @@
-use crate::births::{Births, Handle};
+use crate::{
+    births::{Births, Handle},
+    table::{Position, Table},
+};
 use core::{
     borrow::Borrow,
     fmt,
     hash::{BuildHasher, Hash},
 };
-use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
+use hashbrown::DefaultHashBuilder;
 
 /// Finds live elements by hash: one handle for each live dot.
 ///
@@ -12,7 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 /// iterated in the order of this table.
 #[derive(Clone, Default)]
 pub(crate) struct Index {
-    table: HashTable<Handle>,
+    table: Table,
     hasher: DefaultHashBuilder,
 }
 
@@ -27,79 +30,55 @@ impl Index {
         self.hasher.hash_one(element)
     }
 
-    /// Whether `element` has a live dot, if a glance tells. Counting bits takes registers that the search needs, so that
-    /// is left to [`find`](Index::find).
+    /// Whether `element` has a live dot. `hash` is its own. To be called when the table has exactly the births.
     #[inline]
-    pub(crate) fn glance<E, Q>(&self, births: &Births<E>, element: &Q) -> Option<bool>
+    pub(crate) fn has<E, Q>(&self, hash: u64, births: &Births<E>, element: &Q) -> bool
+    where
+        E: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let is_here = |handle| births.is_at_slot(handle, element);
+        self.table.glance(hash, is_here).unwrap_or_else(|| self.has_elsewhere(hash, births, element))
+    }
+
+    /// Apart: counting bits takes registers that a first look does not need.
+    #[cold]
+    #[inline(never)]
+    fn has_elsewhere<E, Q>(&self, hash: u64, births: &Births<E>, element: &Q) -> bool
+    where
+        E: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.table.find(hash, |handle| births.element(handle).borrow() == element).is_some()
+    }
+
+    /// Whether a live dot of `element` is such; they come in no useful order.
+    #[inline]
+    pub(crate) fn any<E, Q>(
+        &self,
+        births: &Births<E>,
+        element: &Q,
+        mut is_such: impl FnMut(Handle) -> bool,
+    ) -> bool
     where
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let mut is_doubtful = false;
-        let is_here = |handle: &Handle| {
-            births.is_at_slot(*handle, element) || {
-                is_doubtful |= births.is_shifted(*handle);
-                false
-            }
-        };
-        let is_found = self.table.find(self.hash(element), is_here).is_some();
-        (is_found || !is_doubtful).then_some(is_found)
-    }
-
-    /// One of the live dots of `element`.
-    pub(crate) fn find<E, Q>(&self, hash: u64, births: &Births<E>, element: &Q) -> Option<Handle>
-    where
-        E: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.table.find(hash, |handle| births.element(*handle).borrow() == element).copied()
-    }
-
-    /// Another live dot of the same row and an equal element. **O(1)** for each live dot of the element.
-    pub(crate) fn find_other<E: Eq + Hash>(
-        &self,
-        births: &Births<E>,
-        row: u32,
-        handle: Handle,
-    ) -> Option<Handle> {
-        let element = births.element(handle);
-        let is_other = |other: &Handle| {
-            births.row_of(*other) == row && *other != handle && births.element(*other) == element
-        };
-        self.table.find(self.hash(element), is_other).copied()
-    }
-
-    /// The live dots of `element`, in no useful order.
-    pub(crate) fn equal<'a, E, Q>(
-        &'a self,
-        hash: u64,
-        births: &'a Births<E>,
-        element: &'a Q,
-    ) -> impl Iterator<Item = Handle> + 'a
-    where
-        E: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.table.iter_hash(hash).copied().filter(move |handle| births.element(*handle).borrow() == element)
+        let is_wanted = |handle| births.element(handle).borrow() == element && is_such(handle);
+        self.table.find(self.hash(element), is_wanted).is_some()
     }
 
     /// Adds the handle of a birth, for which room was made; true if an equal element was there.
     #[inline]
     pub(crate) fn insert<E: Eq + Hash>(&mut self, births: &Births<E>, element: &E, handle: Handle) -> bool {
-        let Index { table, hasher } = self;
-        let hash = hasher.hash_one(element);
-        let is_equal = |other: &Handle| births.element(*other) == element;
-        let rehash = |other: &Handle| hasher.hash_one(births.element(*other));
-        match table.entry(hash, is_equal, rehash) {
-            Entry::Vacant(place) => {
-                place.insert(handle);
-                false
-            }
-            Entry::Occupied(_) => {
-                table.insert_unique(hash, handle, rehash);
-                true
-            }
-        }
+        let hash = self.hash(element);
+        // Births that are yet to be added, this one too, stand in their chunk already: it is not enough to find the
+        // element there.
+        let is_equal = |other| births.element(other) == element;
+        let was_there =
+            self.table.glance(hash, is_equal).unwrap_or_else(|| self.has_elsewhere(hash, births, element));
+        self.table.insert(hash, handle);
+        was_there
     }
 
     /// As [`insert`](Index::insert), of one birth that is yet to be made: it need not be looked up.
@@ -110,36 +89,23 @@ impl Index {
         element: E,
         birth: impl FnOnce(&mut Births<E>, E) -> Handle,
     ) -> bool {
-        let Index { table, hasher } = self;
-        let hash = hasher.hash_one(&element);
-        let is_equal = |other: &Handle| *births.element(*other) == element;
-        let rehash = |other: &Handle| hasher.hash_one(births.element(*other));
-        match table.entry(hash, is_equal, rehash) {
-            Entry::Vacant(place) => {
-                let handle = birth(births, element);
-                place.insert(handle);
-                false
-            }
-            Entry::Occupied(_) => {
-                let handle = birth(births, element);
-                table.insert_unique(hash, handle, |other| hasher.hash_one(births.element(*other)));
-                true
-            }
-        }
+        let hash = self.hash(&element);
+        let was_there = self.has(hash, births, &element);
+        self.table.insert(hash, birth(births, element));
+        was_there
     }
 
     /// Makes room for `more` handles. To be called when the table has exactly the births.
     #[inline]
     pub(crate) fn reserve<E: Hash>(&mut self, births: &Births<E>, more: usize) {
         if self.spare() < more {
-            // The table doubles if it is full, and stays as it is if it is full of what was removed.
-            self.rebuild(births, more.max(self.table.len() / 4));
+            self.rebuild(births, self.len() + more.max(self.len() / 2));
         }
     }
 
     /// For how many more handles there is room.
     #[inline]
-    pub(crate) fn spare(&self) -> usize {
+    fn spare(&self) -> usize {
         self.table.capacity() - self.table.len()
     }
 
@@ -148,40 +114,46 @@ impl Index {
         self.table.capacity() / 4 > self.table.len()
     }
 
-    /// A table with room for `more`, filled in the order of the chunks. Growing by itself, the table would visit them
-    /// in the order of its own, and thereby memory at random.
+    /// Makes a table of another size.
     #[cold]
-    pub(crate) fn rebuild<E: Hash>(&mut self, births: &Births<E>, more: usize) {
-        let Index { table, hasher } = self;
-        let room = table.len() + more;
+    pub(crate) fn rebuild<E: Hash>(&mut self, births: &Births<E>, room: usize) {
         // The old one is freed before the new one is made.
-        *table = HashTable::new();
-        *table = HashTable::with_capacity(room);
-        births.for_each(|handle, element| {
-            table.insert_unique(hasher.hash_one(element), handle, |_| unreachable!("there is room for all"));
-        });
+        self.table = Table::default();
+        self.table = Table::with_capacity(room);
+        self.fill(births);
     }
 
-    /// Where the handle stands: valid until one is added, or the table rebuilt.
-    pub(crate) fn bucket(&self, hash: u64, handle: Handle) -> Option<usize> {
-        self.table.find_bucket_index(hash, |other| *other == handle)
+    /// Names all births anew.
+    #[cold]
+    pub(crate) fn refill<E: Hash>(&mut self, births: &Births<E>) {
+        self.table.clear();
+        self.fill(births);
     }
 
-    pub(crate) fn remove(&mut self, bucket: usize) {
-        if let Ok(found) = self.table.get_bucket_entry(bucket) {
-            found.remove();
-        }
+    /// In the order of the chunks: in the order of the table, memory would be visited at random.
+    fn fill<E: Hash>(&mut self, births: &Births<E>) {
+        let Index { table, hasher } = self;
+        births.for_each(|handle, element| table.insert(hasher.hash_one(element), handle));
+    }
+
+    /// Where the handle stands: valid until the table is rebuilt.
+    pub(crate) fn position(&self, hash: u64, handle: Handle) -> Option<Position> {
+        self.table.find(hash, |other| other == handle)
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, position: Position) {
+        self.table.remove(hash, position);
     }
 
     /// The birth `from` is now named `to`.
     pub(crate) fn moved(&mut self, hash: u64, from: Handle, to: Handle) {
-        if let Some(handle) = self.table.find_mut(hash, |other| *other == from) {
-            *handle = to;
+        if let Some(position) = self.position(hash, from) {
+            self.table.replace(position, to);
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.table = HashTable::new();
+        self.table = Table::default();
     }
 }
 

@@ -3,6 +3,7 @@ use crate::{
     elements::Elements,
     index::Index,
     slice::Run,
+    table::Position,
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{borrow::Borrow, fmt, hash::Hash};
@@ -52,7 +53,7 @@ struct Place {
     handle: Handle,
     hash: u64,
     /// In the index.
-    bucket: usize,
+    position: Position,
 }
 
 /// What a [`Kernel`] reports to its watcher.
@@ -154,17 +155,7 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.index.glance(&self.births, element).unwrap_or_else(|| self.contains_exactly(element))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn contains_exactly<Q>(&self, element: &Q) -> bool
-    where
-        E: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.index.find(self.index.hash(element), &self.births, element).is_some()
+        self.index.has(self.index.hash(element), &self.births, element)
     }
 
     /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one.
@@ -173,8 +164,11 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let handles = self.index.equal(self.index.hash(element), &self.births, element);
-        let mut dots: Vec<Dot> = handles.map(|handle| self.births.dot(handle)).collect();
+        let mut dots = Vec::new();
+        self.index.any(&self.births, element, |handle| {
+            dots.push(self.births.dot(handle));
+            false
+        });
         dots.sort_unstable();
         dots
     }
@@ -193,7 +187,6 @@ impl<E: Eq + Hash> Kernel<E> {
     pub fn add(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) {
         debug_assert!(self.is_ahead(dot), "{dot} is not new here");
         let row = self.births.open(dot.replica);
-        self.index.reserve(&self.births, 1);
         if self.bear(row, dot, element, watch) {
             let Some((_, handle)) = self.births.find(dot) else { return };
             let mut older = self.dots(self.births.element(handle));
@@ -203,7 +196,8 @@ impl<E: Eq + Hash> Kernel<E> {
         }
     }
 
-    /// Makes room for `more` elements.
+    /// Makes room for `more` elements. A death in between may take it back.
+    #[inline]
     pub(crate) fn reserve(&mut self, more: usize) {
         self.index.reserve(&self.births, more);
     }
@@ -249,7 +243,7 @@ impl<E: Eq + Hash> Kernel<E> {
         true
     }
 
-    /// Makes an element live, for which room was made; true if it had other live dots.
+    /// Makes an element live; true if it had other live dots.
     #[inline]
     pub(crate) fn bear(
         &mut self,
@@ -259,6 +253,7 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         watch(Change::Born(dot, &element));
+        self.reserve(1);
         let birth = |births: &mut Births<E>, element| births.push(row, dot.counter, element);
         let had_other = self.index.insert_new(&mut self.births, element, birth);
         self.len += usize::from(!had_other);
@@ -294,20 +289,20 @@ impl<E: Eq + Hash> Kernel<E> {
     fn locate(&self, dot: Dot) -> Option<Place> {
         let (row, handle) = self.births.find(dot)?;
         let hash = self.index.hash(self.births.element(handle));
-        Some(Place { row, handle, hash, bucket: self.index.bucket(hash, handle)? })
+        Some(Place { row, handle, hash, position: self.index.position(hash, handle)? })
     }
 
     /// Ends a dot whose place was found; false if places that were found are not valid any more.
     fn bury(&mut self, dot: Dot, place: Place, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
-        let Place { row, handle, hash, bucket } = place;
+        let Place { row, handle, hash, position } = place;
         // A dot may be named twice.
         if !self.births.is_live(handle) {
             return true;
         }
         let element = self.births.remove(row, handle);
         let distinct = self.index.len() == self.len;
-        self.index.remove(bucket);
-        let is_gone = distinct || self.index.find(hash, &self.births, &element).is_none();
+        self.index.remove(hash, position);
+        let is_gone = distinct || !self.index.has(hash, &self.births, &element);
         self.len -= usize::from(is_gone);
         watch(Change::Died(dot, &element));
         let is_thin = self.births.is_thin(row);
@@ -320,9 +315,10 @@ impl<E: Eq + Hash> Kernel<E> {
         if resettle {
             self.births.resettle();
         }
-        if resettle || shrink {
-            let more = if shrink { self.index.len() } else { self.index.spare() };
-            self.index.rebuild(&self.births, more);
+        if shrink {
+            self.index.rebuild(&self.births, self.index.len() * 2);
+        } else if resettle {
+            self.index.refill(&self.births);
         }
         !is_thin && !resettle && !shrink
     }

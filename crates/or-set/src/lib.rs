@@ -42,6 +42,7 @@ mod row;
 mod serde_impls;
 mod set;
 mod slice;
+mod table;
 mod valid;
 mod wire;
 

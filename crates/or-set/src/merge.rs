@@ -2,6 +2,7 @@
 
 use crate::{
     births::Handle,
+    chunk::SLOTS,
     kernel::{Change, Kernel},
     row::Row,
     slice::{Run, Slice, without},
@@ -10,6 +11,9 @@ use alloc::vec::Vec;
 use core::hash::Hash;
 use crdt_core::{Dot, ReplicaId};
 use version_vector::VersionVector;
+
+/// The most births that are appended at a time.
+const CHUNK: usize = SLOTS as usize;
 
 impl<E: Eq + Hash> Kernel<E> {
     /// What has happened here since the version `since`. **O(r log n)** for r replicas, and what is in the slice.
@@ -223,9 +227,13 @@ impl<E: Eq + Hash> Kernel<E> {
     /// dot; the deaths of an honest peer have said so before, or will.
     fn supersede(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
         let Some((row, handle)) = self.births.find(dot) else { return };
-        let older = self.index.find_other(&self.births, row, handle).map(|older| self.births.dot(older));
+        let mut older = None;
+        self.index.any(&self.births, self.births.element(handle), |other| {
+            older = Some(other).filter(|other| self.births.row_of(*other) == row && *other != handle);
+            older.is_some()
+        });
         if let Some(older) = older {
-            self.kill(older, watch);
+            self.kill(self.births.dot(older), watch);
         }
     }
 
@@ -253,6 +261,7 @@ impl<E: Eq + Hash> Kernel<E> {
         }
         loop {
             let mut again = Vec::new();
+            self.reserve(usize::try_from(run.last - first).map_or(CHUNK, |more| CHUNK.min(more + 1)));
             let (handle, count) = self.births.append(row, first, run.last - first + 1, &mut *elements);
             for (handle, counter) in handle.following(count).zip(first..=run.last) {
                 let dot = Dot::new(run.replica, counter);
