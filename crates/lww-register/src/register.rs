@@ -37,10 +37,11 @@ use core::fmt;
 /// assert_eq!(ann.state(), bob.state());
 /// # Ok::<(), Gap>(())
 /// ```
-// The order of the fields is the order of the states. Both are `Some` or both are `None`.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// The order of the fields is the order of the states. Without a value the stamp is `NEVER`, which is no other's: so that
+// mostly two times are compared and nothing else.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LwwRegister<T> {
-    stamp: Option<Stamp>,
+    stamp: Stamp,
     value: Option<T>,
 }
 
@@ -55,12 +56,12 @@ pub struct Tie {
 impl<T> LwwRegister<T> {
     /// Never written: bottom.
     pub const fn new() -> Self {
-        LwwRegister { stamp: None, value: None }
+        LwwRegister { stamp: Stamp::NEVER, value: None }
     }
 
     /// The register that this one write makes.
     pub(crate) const fn written(stamp: Stamp, value: T) -> Self {
-        LwwRegister { stamp: Some(stamp), value: Some(value) }
+        LwwRegister { stamp, value: Some(value) }
     }
 
     /// Writes `value` and returns its stamp: at `now`, or just after the time held if that is not earlier. **O(1)**.
@@ -76,7 +77,7 @@ impl<T> LwwRegister<T> {
     ///
     /// [`UpdateError::Overflow`] if there is no time after the one held, or no counter is left; nothing is changed.
     pub fn set(&mut self, tick: Tick<'_>, now: HybridTime, value: T) -> Result<Stamp, UpdateError> {
-        let time = match self.stamp {
+        let time = match self.stamp() {
             None => now,
             Some(held) => now.max(held.time.next().ok_or(UpdateError::Overflow)?),
         };
@@ -92,7 +93,7 @@ impl<T> LwwRegister<T> {
 
     /// The stamp of the last write; `None` if there was none.
     pub fn stamp(&self) -> Option<Stamp> {
-        self.stamp
+        Some(self.stamp).filter(|_| self.value.is_some())
     }
 
     /// Gives the value away.
@@ -132,11 +133,13 @@ impl<T: Ord> LwwRegister<T> {
     #[expect(clippy::inline_always, reason = "measured, see `take_if_greater`")]
     #[inline(always)]
     fn is_below(&self, other: &Self) -> bool {
-        match (&self.stamp, &other.stamp) {
-            (Some(mine), Some(theirs)) if mine.time != theirs.time => mine.time < theirs.time,
-            (Some(mine), Some(theirs)) if mine.dot() != theirs.dot() => mine.dot() < theirs.dot(),
-            (Some(_), Some(_)) => self.value < other.value,
-            (mine, theirs) => mine.is_none() && theirs.is_some(),
+        let (mine, theirs) = (self.stamp, other.stamp);
+        if mine.time != theirs.time {
+            mine.time < theirs.time
+        } else if mine.dot() != theirs.dot() {
+            mine.dot() < theirs.dot()
+        } else {
+            self.value < other.value
         }
     }
 }
@@ -159,10 +162,10 @@ impl<T: Ord + Clone> LwwRegister<T> {
     /// [`Tie`] if both hold different values under one stamp, which no honest writers produce; nothing is changed, and
     /// `merge` would keep the greater value.
     pub fn try_merge(&mut self, other: &Self) -> Result<bool, Tie> {
-        match self.stamp {
-            Some(stamp) if self.stamp == other.stamp && self.value != other.value => Err(Tie { stamp }),
-            _ => Ok(self.merge(other)),
+        if self.stamp == other.stamp && self.value != other.value {
+            return Err(Tie { stamp: self.stamp });
         }
+        Ok(self.merge(other))
     }
 }
 
@@ -173,14 +176,14 @@ impl<T: Ord + Clone> Merge for LwwRegister<T> {
     /// where `T::clone_from` does.
     #[inline]
     fn merge(&mut self, other: &Self) -> bool {
-        match (&self.stamp, &other.stamp) {
-            (Some(mine), Some(theirs)) if theirs.time < mine.time => false,
-            (Some(mine), Some(theirs)) if theirs.time > mine.time => {
-                self.clone_from(other);
-                true
-            }
-            _ => self.merge_at_one_time(other),
+        if other.stamp.time < self.stamp.time {
+            return false;
         }
+        if other.stamp.time == self.stamp.time {
+            return self.merge_at_one_time(other);
+        }
+        self.clone_from(other);
+        true
     }
 
     /// As [`merge`](Merge::merge); a value that wins is moved.
@@ -197,23 +200,22 @@ impl<T> Dotted for LwwRegister<T> {
     /// So this falls when another replica's write wins, and a [`Replica`](crate::Replica) made anew from such a
     /// register may use counters again. Its stamps are still unique, by their times.
     fn last_counter(&self, replica: ReplicaId) -> u64 {
-        match self.stamp {
-            Some(stamp) if stamp.replica == replica => stamp.counter,
-            _ => 0,
-        }
+        // Nobody's counter is 0.
+        if self.stamp.replica == replica { self.stamp.counter } else { 0 }
     }
 }
 
 impl<T: Ord + Clone> Delta for LwwRegister<T> {
-    type Version = Option<Stamp>;
+    type Version = Stamp;
     type Change = LwwRegister<T>;
 
-    fn version(&self) -> &Option<Stamp> {
+    /// The stamp held; [`Stamp::NEVER`] if there is none.
+    fn version(&self) -> &Stamp {
         &self.stamp
     }
 
     /// This register if its stamp is above `since`, else bottom. **O(1)** and a clone of the value.
-    fn delta_since(&self, since: &Option<Stamp>) -> LwwRegister<T> {
+    fn delta_since(&self, since: &Stamp) -> LwwRegister<T> {
         if self.stamp > *since { self.clone() } else { LwwRegister::new() }
     }
 
@@ -243,6 +245,12 @@ impl<T: Clone> Clone for LwwRegister<T> {
     }
 }
 
+impl<T: fmt::Debug> fmt::Debug for LwwRegister<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LwwRegister").field("stamp", &self.stamp()).field("value", &self.value).finish()
+    }
+}
+
 impl fmt::Display for Tie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "two different values claim the write {} at {}", self.stamp.dot(), self.stamp.time)
@@ -256,6 +264,7 @@ impl core::error::Error for Tie {}
 #[cfg(feature = "serde")]
 mod serde_impls {
     use super::{LwwRegister, Stamp};
+    use crate::stamp::COUNTER;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     #[derive(Serialize)]
@@ -286,25 +295,30 @@ mod serde_impls {
     impl<T: Serialize> Serialize for LwwRegister<T> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             if serializer.is_human_readable() {
-                let (stamp, value) = (self.stamp, self.value.as_ref());
+                let (stamp, value) = (self.stamp(), self.value.as_ref());
                 Shown { stamp, value }.serialize(serializer)
             } else {
-                self.stamp.zip(self.value.as_ref()).serialize(serializer)
+                self.stamp().zip(self.value.as_ref()).serialize(serializer)
             }
         }
     }
 
     impl<'de, T: Deserialize<'de>> Deserialize<'de> for LwwRegister<T> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            if !deserializer.is_human_readable() {
-                let (stamp, value) = Option::<(Stamp, T)>::deserialize(deserializer)?.unzip();
-                return Ok(LwwRegister { stamp, value });
+            let written = if deserializer.is_human_readable() {
+                match Read::deserialize(deserializer)? {
+                    Read { stamp: Some(stamp), value: Some(value) } => Some((stamp, value)),
+                    Read { stamp: None, value: None } => None,
+                    _ => return Err(D::Error::custom("a register has a stamp and a value, or neither")),
+                }
+            } else {
+                Option::<(Stamp, T)>::deserialize(deserializer)?
+            };
+            match written {
+                None => Ok(LwwRegister::new()),
+                Some((Stamp::NEVER, _)) => Err(D::Error::custom(COUNTER)),
+                Some((stamp, value)) => Ok(LwwRegister::written(stamp, value)),
             }
-            let Read { stamp, value } = Read::deserialize(deserializer)?;
-            if stamp.is_some() != value.is_some() {
-                return Err(D::Error::custom("a register has a stamp and a value, or neither"));
-            }
-            Ok(LwwRegister { stamp, value })
         }
     }
 }

@@ -24,19 +24,38 @@ pub struct Stamp {
     pub time: HybridTime,
     /// Who wrote.
     pub replica: ReplicaId,
-    /// The number of the write among that replica's updates, from 1; deserialising refuses 0.
+    /// The number of the write among that replica's updates, from 1; deserialising refuses 0 but in [`Stamp::NEVER`].
     pub counter: u64,
 }
 
+/// Why a stamp is refused.
+pub(crate) const COUNTER: &str = "the counter of a stamp starts at 1";
+
 impl Stamp {
+    /// The stamp of no write, below those of all writes: the version of a register that was never written. Only here the
+    /// counter is 0.
+    pub const NEVER: Self = Stamp { time: HybridTime::MIN, replica: ReplicaId::new(1), counter: 0 };
+
     /// The stamp of the update `dot` at `time`.
     pub const fn new(time: HybridTime, dot: Dot) -> Self {
         Stamp { time, replica: dot.replica, counter: dot.counter }
     }
 
+    /// Whether it is that of a write, or of none.
+    pub(crate) fn is_valid(self) -> bool {
+        self.counter > 0 || self == Stamp::NEVER
+    }
+
     /// The update event that wrote.
     pub const fn dot(self) -> Dot {
         Dot::new(self.replica, self.counter)
+    }
+}
+
+/// [`Stamp::NEVER`].
+impl Default for Stamp {
+    fn default() -> Self {
+        Stamp::NEVER
     }
 }
 
@@ -51,10 +70,8 @@ impl<'de> serde::Deserialize<'de> for Stamp {
             counter: u64,
         }
         let Raw { time, replica, counter } = Raw::deserialize(deserializer)?;
-        if counter == 0 {
-            return Err(serde::de::Error::custom("the counter of a stamp starts at 1"));
-        }
-        Ok(Stamp { time, replica, counter })
+        let stamp = Stamp { time, replica, counter };
+        if stamp.is_valid() { Ok(stamp) } else { Err(serde::de::Error::custom(COUNTER)) }
     }
 }
 
@@ -70,6 +87,7 @@ mod tests {
             Stamp::new(HybridTime::from_bits(time), dot)
         };
         for a in (0..27).map(parts) {
+            assert!(Stamp::NEVER < stamp(a));
             for b in (0..27).map(parts) {
                 assert_eq!(stamp(a).cmp(&stamp(b)), a.cmp(&b));
             }

@@ -1,9 +1,6 @@
-use crate::{HybridTime, LwwRegister, Stamp};
+use crate::{HybridTime, LwwRegister, Stamp, stamp::COUNTER};
 use alloc::vec::Vec;
-use crdt_core::{
-    Dot,
-    wire::{DecodeError, Reader, Wire},
-};
+use crdt_core::wire::{DecodeError, Reader, Wire};
 
 /// 8 bytes, little-endian: times of this millennium would take 9 in LEB128.
 impl Wire for HybridTime {
@@ -16,7 +13,7 @@ impl Wire for HybridTime {
     }
 }
 
-/// The time, then the dot. Reading checks that the counter is not 0.
+/// The time, then the dot. Reading checks that the counter is 0 in [`Stamp::NEVER`] only.
 impl Wire for Stamp {
     fn encode(&self, out: &mut Vec<u8>) {
         self.time.encode(out);
@@ -24,8 +21,9 @@ impl Wire for Stamp {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (time, dot): (HybridTime, Dot) = Wire::decode(reader)?;
-        Ok(Stamp::new(time, dot))
+        let (time, replica, counter) = Wire::decode(reader)?;
+        let stamp = Stamp { time, replica, counter };
+        if stamp.is_valid() { Ok(stamp) } else { Err(reader.invalid(COUNTER)) }
     }
 }
 
@@ -41,7 +39,13 @@ impl<T: Wire> Wire for LwwRegister<T> {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let written = Option::<(Stamp, T)>::decode(reader)?;
-        Ok(written.map_or_else(LwwRegister::new, |(stamp, value)| LwwRegister::written(stamp, value)))
+        if !bool::decode(reader)? {
+            return Ok(LwwRegister::new());
+        }
+        let stamp = Stamp::decode(reader)?;
+        if stamp == Stamp::NEVER {
+            return Err(reader.invalid(COUNTER));
+        }
+        Ok(LwwRegister::written(stamp, T::decode(reader)?))
     }
 }

@@ -87,7 +87,7 @@ fn writes_after_a_restart_win() {
 #[test]
 fn an_older_delta_changes_nothing() {
     let mut ann = at_noon(ANN, "old");
-    let older = ann.delta_since(&None);
+    let older = ann.delta_since(&Stamp::NEVER);
     let mut bob = LwwRegister::new();
     assert_eq!(bob.apply(&older), Ok(true));
     assert_eq!(bob.apply(&older), Ok(false));

@@ -62,6 +62,7 @@ fn every_kind_of_nothing_comes_back() {
 fn times_and_stamps_come_back() {
     round_trip(&HybridTime::MAX);
     round_trip(&stamp(u64::MAX, u64::MAX, u64::MAX));
+    round_trip(&Stamp::NEVER);
     assert_eq!(serde_json::to_string(&HybridTime::from_millis(1)).unwrap(), "65536");
 }
 
@@ -74,6 +75,7 @@ fn malformed_input_is_refused() {
         r#"{"stamp":null}"#,
         r#"{"stamp":{"time":1,"replica":"1","counter":1},"value":null}"#,
         r#"{"stamp":{"time":1,"replica":"1","counter":0},"value":1}"#,
+        r#"{"stamp":{"time":0,"replica":"1","counter":0},"value":1}"#,
         r#"{"stamp":{"time":1,"replica":"0","counter":1},"value":1}"#,
         r#"{"stamp":{"time":-1,"replica":"1","counter":1},"value":1}"#,
         r#"{"stamp":{"time":18446744073709551616,"replica":"1","counter":1},"value":1}"#,

@@ -240,6 +240,10 @@ fn rows_and_registers(goals: &mut Goals<'_>) {
         let what = format!("{kind}, {}, against crdts by value", names.by_reference);
         goals.at_least(&what, bound, place(names.by_value, "crdts"), place(names.by_reference, OURS));
     }
+    let limit = place(lww_register::COPY, "std");
+    let what =
+        "a newer string cloned into the older, which by reference is the least, against crdts by value";
+    goals.inform(what, place(lww_register::NEWER.by_value, "crdts"), limit);
     for (names, _) in registers {
         let work = names.by_reference;
         let what = format!("{kind}, {work}, against crdts with its clone");

@@ -21,6 +21,7 @@ pub(crate) const EQUAL: Names = names!("equal");
 /// How many pairs are merged in turns.
 const PAIRS: u64 = 64;
 const FREE: &str = "free a string of 24 bytes";
+pub(crate) const COPY: &str = "clone a string of 24 bytes into another";
 
 /// A register of strings.
 trait Register: Contestant {
@@ -34,15 +35,19 @@ pub(crate) fn round(effort: Effort, results: &mut Results) {
     run::<crdt_kit::LWWRegister<String>>(effort, results);
     run::<atomr_distributed_data::LwwRegister<String>>(effort, results);
     run::<Abyo>(effort, results);
-    free(effort, results);
+    limits(effort, results);
 }
 
-/// What nobody can avoid who is given a register that loses, or whose own loses.
-fn free(effort: Effort, results: &mut Results) {
-    let row = Row { kind: KIND, work: FREE, n: N, unit: Unit::Nanoseconds };
+/// What nobody can avoid: by value, who is given a register that loses, or whose own loses; by reference, whose own loses.
+fn limits(effort: Effort, results: &mut Results) {
+    let row = |work| Row { kind: KIND, work, n: N, unit: Unit::Nanoseconds };
     let value = text(1);
     let took = fresh(effort, 2_000, || Some(value.clone()), |value| drop(value.take()), |_| ());
-    results.add(row, "std", took);
+    results.add(row(FREE), "std", took);
+    let newer = text(2);
+    let check = |value: &String| assert_eq!(*value, newer);
+    let took = fresh(effort, 2_000, || value.clone(), |value| value.clone_from(&newer), check);
+    results.add(row(COPY), "std", took);
 }
 
 fn text(writer: u64) -> String {
