@@ -3,8 +3,11 @@
 //! `BLESS=1 cargo test -p lww-register --test wire` writes the bytes of this version into `golden/wire.txt`; a change of what
 //! stands there is a change of the format.
 
+#[path = "../../crdt-core/tests/pinned/mod.rs"]
+mod pinned;
+
 use lww_register::{Dot, HybridTime, LwwRegister, ReplicaId, Stamp, Wire};
-use std::fmt::Write;
+use pinned::refused;
 
 fn written<T: Ord>(value: T) -> LwwRegister<T> {
     let mut register = LwwRegister::new();
@@ -19,43 +22,35 @@ fn values() -> Vec<LwwRegister<String>> {
 
 #[test]
 fn bytes_are_pinned() {
-    let mut text = String::new();
-    for value in values() {
-        let bytes = value.to_bytes();
-        assert_eq!(Wire::from_bytes(&bytes).as_ref(), Ok(&value));
-        for shorter in 0..bytes.len() {
-            assert!(LwwRegister::<String>::from_bytes(&bytes[..shorter]).is_err());
-        }
-        assert!(LwwRegister::<String>::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
-        write!(text, "{value:?} = ").unwrap();
-        for byte in bytes {
-            write!(text, "{byte:02x}").unwrap();
-        }
-        text.push('\n');
-    }
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt"), &text).unwrap();
-    } else {
-        assert_eq!(text, include_str!("golden/wire.txt"), "the format has changed");
-    }
-}
-
-#[track_caller]
-fn refused(bytes: &[u8], why: &str) {
-    let error = LwwRegister::<u8>::from_bytes(bytes).expect_err("not the form of any value");
-    assert_eq!(error.to_string(), why, "{bytes:x?}");
+    pinned::pin(env!("CARGO_MANIFEST_DIR"), &values());
 }
 
 #[test]
 fn what_is_no_register_is_refused() {
-    refused(&[2, 0], "the bytes are of format 2, this version reads format 1");
-    refused(&[1, 2], "a choice of two is 0 or 1, in the bytes before byte 2");
+    refused::<LwwRegister<u8>>(&[2, 0], "the bytes are of format 2, this version reads format 1");
+    refused::<LwwRegister<u8>>(&[1, 2], "a choice of two is 0 or 1, in the bytes before byte 2");
     let bytes = |replica: u8, counter: u8| {
         [&[1, 1][..], &[0; 8], &[replica, 0, 0, 0, 0, 0, 0, 0], &[counter, 9]].concat()
     };
     assert_eq!(LwwRegister::<u8>::from_bytes(&bytes(1, 1)).unwrap().get(), Some(&9));
-    refused(&bytes(0, 1), "a replica id is not zero, in the bytes before byte 18");
-    refused(&bytes(1, 0), "a dot's counter starts at 1, in the bytes before byte 19");
+    refused::<LwwRegister<u8>>(&bytes(0, 1), "a replica id is not zero, in the bytes before byte 18");
+    refused::<LwwRegister<u8>>(
+        &bytes(1, 0),
+        "the counter of a stamp starts at 1, in the bytes before byte 19",
+    );
+}
+
+/// No write has it, so no register that holds a value does.
+#[test]
+fn the_stamp_of_no_write_is_a_version_only() {
+    let never = Stamp::NEVER.to_bytes();
+    assert_eq!(Stamp::from_bytes(&never), Ok(Stamp::NEVER));
+    refused::<LwwRegister<()>>(
+        &[&[1, 1][..], &never[1..]].concat(),
+        "the counter of a stamp starts at 1, in the bytes before byte 19",
+    );
+    let later = Stamp { time: HybridTime::from_bits(1), ..Stamp::NEVER };
+    refused::<Stamp>(&later.to_bytes(), "the counter of a stamp starts at 1, in the bytes before byte 18");
 }
 
 /// A value that is itself empty, or optional, is not mistaken for no value.

@@ -4,10 +4,13 @@
 //! stands there is a change of the format.
 
 mod common;
+#[path = "../../crdt-core/tests/pinned/mod.rs"]
+mod pinned;
 
 use common::{Rng, id};
 use or_set::{Delta, OrSet, OrSetDelta, Replica, Slice, VersionVector, Wire};
-use std::fmt::{Debug, Write};
+use pinned::{comes_back, round_trip};
+use std::fmt::Debug;
 
 /// Ann adds a to d and removes c; Bob adds b too, and the two merge.
 fn example() -> Replica<OrSet<String>> {
@@ -20,25 +23,10 @@ fn example() -> Replica<OrSet<String>> {
     ann
 }
 
-#[track_caller]
-fn round_trip<T: Wire + PartialEq + Debug>(value: &T) -> Vec<u8> {
-    let bytes = value.to_bytes();
-    let read = T::from_bytes(&bytes).unwrap();
-    assert_eq!(read, *value);
-    assert_eq!(read.to_bytes(), bytes);
-    bytes
-}
-
 #[test]
 fn bytes_are_pinned() {
     let mut text = String::new();
-    let mut pin = |what: &str, bytes: Vec<u8>| {
-        write!(text, "{what} = ").unwrap();
-        for byte in bytes {
-            write!(text, "{byte:02x}").unwrap();
-        }
-        text.push('\n');
-    };
+    let mut pin = |what: &str, hex: String| text.extend([what, " = ", &hex, "\n"]);
     let mut ann = example();
     pin("the empty set", round_trip(&OrSet::<String>::new()));
     pin("abd of 1, b of ab", round_trip(ann.state()));
@@ -52,11 +40,7 @@ fn bytes_are_pinned() {
     ann.update(OrSet::clear).unwrap();
     pin("cleared", round_trip(ann.state()));
     pin("the delta of that", round_trip(&ann.delta_since(&all)));
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt"), &text).unwrap();
-    } else {
-        assert_eq!(text, include_str!("golden/wire.txt"), "the format has changed");
-    }
+    pinned::compare(env!("CARGO_MANIFEST_DIR"), &text);
 }
 
 /// Sets, and deltas since every version that anyone had, of histories in which replicas know more and less.
@@ -86,14 +70,14 @@ fn histories_come_back() {
             versions.push(replicas[at].version().clone());
         }
         for replica in &replicas {
-            let bytes = round_trip(replica.state());
+            let bytes = comes_back(replica.state());
             let read = OrSet::<u64>::from_bytes(&bytes).unwrap();
             assert!(read.iter().eq(replica.iter()));
             assert_eq!((read.deaths(), read.floor()), (0, read.version()));
             for since in &versions {
                 let delta = replica.delta_since(since);
-                round_trip(&delta);
-                round_trip(delta.slice());
+                comes_back(&delta);
+                comes_back(delta.slice());
             }
         }
     }
@@ -143,7 +127,7 @@ fn thinned_sets_take_about_the_entropy_of_their_gaps() {
         for element in dead {
             set.update(|set, tick| set.remove(tick, &element)).unwrap();
         }
-        round_trip(set.state());
+        comes_back(set.state());
         let bits = 8 * (set.to_bytes().len() - 8 * set.len() - 100);
         let most = set.len() * entropy * 105 / 10_000;
         assert!(bits < most, "{bits} bits for {} gaps of {entropy} / 100 bits", set.len());
@@ -162,7 +146,7 @@ fn deltas_are_small() {
     }
     let delta = set.delta_since(&since);
     assert_eq!((delta.slice().births().len(), delta.slice().deaths().len()), (50, 50));
-    let bytes = round_trip(&delta).len();
+    let bytes = comes_back(&delta).len();
     assert!(bytes <= 850, "{bytes} bytes");
 }
 

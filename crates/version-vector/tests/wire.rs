@@ -3,7 +3,10 @@
 //! `BLESS=1 cargo test -p version-vector --test wire` writes the bytes of this version into `golden/wire.txt`; a change of what
 //! stands there is a change of the format.
 
-use std::fmt::Write;
+#[path = "../../crdt-core/tests/pinned/mod.rs"]
+mod pinned;
+
+use pinned::refused;
 use version_vector::{Merge, VersionVector, Wire};
 
 fn values() -> Vec<VersionVector> {
@@ -18,25 +21,7 @@ fn values() -> Vec<VersionVector> {
 
 #[test]
 fn bytes_are_pinned() {
-    let mut text = String::new();
-    for value in values() {
-        let bytes = value.to_bytes();
-        assert_eq!(Wire::from_bytes(&bytes).as_ref(), Ok(&value));
-        for shorter in 0..bytes.len() {
-            assert!(VersionVector::from_bytes(&bytes[..shorter]).is_err());
-        }
-        assert!(VersionVector::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
-        write!(text, "{value:?} = ").unwrap();
-        for byte in bytes {
-            write!(text, "{byte:02x}").unwrap();
-        }
-        text.push('\n');
-    }
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire.txt"), &text).unwrap();
-    } else {
-        assert_eq!(text, include_str!("golden/wire.txt"), "the format has changed");
-    }
+    pinned::pin(env!("CARGO_MANIFEST_DIR"), &values());
 }
 
 #[test]
@@ -50,20 +35,14 @@ fn bytes_do_not_depend_on_the_path_taken() {
     assert_eq!(there.to_bytes(), back.to_bytes());
 }
 
-#[track_caller]
-fn refused(bytes: &[u8], why: &str) {
-    let error = VersionVector::from_bytes(bytes).expect_err("not the form of any value");
-    assert_eq!(error.to_string(), why, "{bytes:x?}");
-}
-
 #[test]
 fn what_is_no_vector_is_refused() {
-    refused(&[2, 0], "the bytes are of format 2, this version reads format 1");
-    refused(
+    refused::<VersionVector>(&[2, 0], "the bytes are of format 2, this version reads format 1");
+    refused::<VersionVector>(
         &[1, 1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0],
         "a replica has the number 0, which is not written, in the bytes before byte 12",
     );
-    refused(
+    refused::<VersionVector>(
         &[1, 2, 7, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1],
         "a replica is out of order or written twice, in the bytes before byte 21",
     );
