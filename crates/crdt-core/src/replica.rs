@@ -199,8 +199,18 @@ impl Tick<'_> {
     /// [`UpdateError::Gap`] if the state lacks earlier ones: it is not the copy that this writer writes.
     #[inline]
     pub fn follows<S: Dotted>(self, state: &S) -> Result<Self, UpdateError> {
+        let last = state.last_counter(self.writer.id);
+        self.follows_counter(last)
+    }
+
+    /// As [`follows`](Tick::follows), of a state whose last counter of this replica is `last`.
+    ///
+    /// # Errors
+    ///
+    /// As [`follows`](Tick::follows).
+    #[inline]
+    pub fn follows_counter(self, last: u64) -> Result<Self, UpdateError> {
         let (replica, issued) = (self.writer.id, self.writer.last);
-        let last = state.last_counter(replica);
         match issued.cmp(&last) {
             core::cmp::Ordering::Equal => Ok(self),
             core::cmp::Ordering::Less => Err(UpdateError::Stale { replica, issued, last }),

@@ -99,6 +99,28 @@ impl Rows {
         }
     }
 
+    /// Raises the number of `replica`, 0 if it has none, to what `next` makes of it: one search where
+    /// [`get`](Rows::get) and [`raise`](Rows::raise) are two. **O(log n)**, a new row O(n).
+    ///
+    /// # Errors
+    ///
+    /// Those of `next`; nothing is changed.
+    #[inline]
+    pub fn raise_with<E>(
+        &mut self,
+        replica: ReplicaId,
+        next: impl FnOnce(u64) -> Result<u64, E>,
+    ) -> Result<(), E> {
+        match self.find(replica) {
+            Ok(at) => {
+                let held = self.columns.blocks_mut().value_mut(at);
+                *held = next(*held)?.max(*held);
+            }
+            Err(_) => _ = self.raise(replica, next(0)?),
+        }
+        Ok(())
+    }
+
     /// Where the row of `replica` is, or the block in which it would be.
     #[inline]
     fn find(&self, replica: ReplicaId) -> Result<usize, usize> {

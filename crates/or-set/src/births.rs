@@ -268,11 +268,11 @@ impl<E> Births<E> {
     /// Appends one birth, beyond all counters of its row.
     #[inline]
     pub(crate) fn push(&mut self, row: u32, counter: u64, element: E) -> Handle {
-        let (chunk, slot, _) = self.room(row, counter);
-        self.chunks[chunk as usize].push(slot, counter, element);
-        let row = self.row_mut(row);
+        let (number, slot, _) = self.room(row, counter);
+        let (row, chunk) = (&mut self.rows[row as usize], &mut self.chunks[number as usize]);
         (row.live, row.last_birth) = (row.live + 1, counter);
-        Handle::new(chunk, slot)
+        chunk.push(slot, counter, element);
+        Handle::new(number, slot)
     }
 
     /// Appends births with consecutive counters from `first`, as many of `count` as go into one chunk. Returns the

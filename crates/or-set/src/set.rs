@@ -126,6 +126,7 @@ impl<E> OrSet<E> {
     }
 
     /// Each forgetting drops a quarter, so that three quarters of the bound are always remembered.
+    #[inline]
     fn bound_deaths(&mut self) {
         while self.kernel.deaths() > DEATHS + self.kernel.len() / ELEMENTS_PER_DEATH {
             let floor = &mut self.floor;
@@ -183,9 +184,9 @@ impl<E: Eq + Hash> OrSet<E> {
     /// [`UpdateError`] if the tick does not directly follow what this set has, or at 2⁶⁴ − 1; nothing is changed.
     #[inline]
     pub fn add(&mut self, tick: Tick<'_>, element: E) -> Result<Dot, UpdateError> {
-        let dot = tick.follows(self)?.take()?;
+        let dot = self.version.increment(tick)?;
         self.kernel.add(dot, element, &mut ignore);
-        self.advance(dot);
+        self.bound_deaths();
         Ok(dot)
     }
 

@@ -74,9 +74,13 @@ impl VersionVector {
     /// [`UpdateError`] if the tick does not directly follow what this vector has, or at 2⁶⁴ − 1; nothing is changed.
     #[inline]
     pub fn increment(&mut self, tick: Tick<'_>) -> Result<Dot, UpdateError> {
-        let dot = tick.follows(self)?.take()?;
-        self.0.raise(dot.replica, dot.counter);
-        Ok(dot)
+        let replica = tick.replica();
+        let mut counter = 0;
+        self.0.raise_with(replica, |last| {
+            counter = tick.follows_counter(last)?.take()?.counter;
+            Ok(counter)
+        })?;
+        Ok(Dot::new(replica, counter))
     }
 
     /// Adds all events of `dot`'s replica up to and including `dot`; true exactly when the history grew. **O(log n)**,

@@ -151,7 +151,19 @@ fn raising_one_by_one_agrees_with_the_definition() {
         for _ in 0..150 {
             let (id, value) = (1 + draw(60), draw(4));
             let held = model.get(&id).copied().unwrap_or(0);
-            assert_eq!(rows.raise(ReplicaId::new(id), value), value > held);
+            let replica = ReplicaId::new(id);
+            let mut asked = None;
+            let refused = rows.raise_with(replica, |last| {
+                asked = Some(last);
+                Err(value)
+            });
+            assert_eq!((refused, asked), (Err(value), Some(held)));
+            agrees(&rows, &model);
+            if draw(2) == 0 {
+                assert_eq!(rows.raise(replica, value), value > held);
+            } else {
+                assert_eq!(rows.raise_with(replica, |_| Ok::<_, ()>(value)), Ok(()));
+            }
             if value > held {
                 model.insert(id, value);
             }
