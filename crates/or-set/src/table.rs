@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 const SLOTS: usize = 6;
 /// A one in each byte of a word that is a tag.
 const ONES: u64 = 0x0101_0101_0101;
-/// The highest bit of each tag. It is always set: a byte without it belongs to a free slot.
+/// The highest bit of each tag. It is never set. A tag is not zero: a byte that is zero belongs to a free slot.
 const HIGHS: u64 = ONES << 7;
 /// As far as a count goes. From there on it stays.
 const MANY: u64 = 0xf;
@@ -46,7 +46,14 @@ pub(crate) struct Position {
 /// The tag of a hash in each byte that is a tag.
 #[inline]
 fn tags(hash: u64) -> u64 {
-    (hash >> 57 | 0x80) * ONES
+    (hash >> 57).max(1) * ONES
+}
+
+/// The highest bit of each byte that is zero, of the six that are tags. Nothing is borrowed from one by another, since
+/// all are less than 2⁷.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    HIGHS.wrapping_sub(word) & HIGHS
 }
 
 /// Where in a word those are counted that went past and are of the class of this hash.
@@ -62,17 +69,16 @@ fn slot(bits: u64) -> usize {
 }
 
 impl Bucket {
-    /// A bit for each slot with such a tag, and perhaps for some that follow one.
+    /// A bit for each slot with such a tag.
     #[inline]
     fn matches(&self, tags: u64) -> u64 {
-        let word = self.word ^ tags;
-        word.wrapping_sub(ONES) & !word & HIGHS
+        zeros(self.word ^ tags)
     }
 
     /// A bit for each slot that is free.
     #[inline]
     fn free(&self) -> u64 {
-        !self.word & HIGHS
+        zeros(self.word)
     }
 
     #[inline]
