@@ -6,6 +6,7 @@ use crate::{
     message::{self, MAX_PART},
     peer::{Peer, Session, Timeline},
     persist,
+    relay::Relay,
     value::Value,
 };
 use crdt_core::{Dot, Dotted, ReplicaId, Tick, UpdateError, Writer};
@@ -40,16 +41,29 @@ pub struct Identity {
 /// What can be set; the defaults suit leaders on different continents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long news from other leaders waits before it is passed on, in ms (default 150). It often reaches the peer by
-    /// itself in that time, and then costs nothing; where it does not (a ring, a cut link) it comes that much later.
-    pub relay_delay: u64,
+    /// For how long news gathers before it is sent, in ms (default 0): the least time between two frames of news on a
+    /// connection. Many updates of one key in that time cost one transfer, and many leaders' updates share a frame.
+    pub gather: u64,
+    /// For how long an update that a peer has told of is waited for before it is fetched from that peer, in ms (default
+    /// 150). It mostly comes by itself, from whoever brings its origin's news first; where that one is gone, or has lost
+    /// it, it comes that much later.
+    pub patience: u64,
+    /// How many bytes of the latest updates are kept in the form in which they are passed on (default 4 MiB). Who lacks
+    /// older ones is brought up to date with merged state.
+    pub retain: usize,
+    /// Whether a connection delivers what is sent on it in order, or breaks (default true). Otherwise messages may be lost,
+    /// repeated and overtaken, and each says more, so as not to rely on others.
+    pub ordered: bool,
+    /// The most bytes of updates that are held because something that they depend on has not come yet (default 16 MiB).
+    /// Others are dropped, and fetched later.
+    pub max_early: usize,
     /// How often a connection carries a sign of life, in ms (default 1,000).
     pub heartbeat: u64,
     /// How many bytes of a delta one message carries at most (default and limit: 64 less than
     /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)).
     pub part: usize,
-    /// How long an unanswered delta is waited for before it is sent again, in ms (default 10,000). Matters where messages
-    /// can be lost without the connection breaking.
+    /// How long an answer is waited for before a message is sent again, in ms (default 10,000). Matters where messages
+    /// can be lost without the connection breaking; then a few round trips are right.
     pub resend: u64,
     /// The most bytes of unfinished deltas that are held, of all peers together (default 4 GiB). A delta that does not fit
     /// is refused, so a leader cannot catch up with more than this at once: it must be as large as what a new leader
@@ -67,7 +81,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            relay_delay: 150,
+            gather: 0,
+            patience: 150,
+            retain: 4 << 20,
+            ordered: true,
+            max_early: 16 << 20,
             heartbeat: 1_000,
             part: MAX_PART,
             resend: 10_000,
@@ -149,7 +167,8 @@ pub enum HandleError {
         /// What is wrong with it.
         why: BadPiece,
     },
-    /// The peer has updates under this leader's id that it does not have; see [`Event::LostUpdates`].
+    /// The peer has updates under this leader's id that it does not have. [`Event::LostUpdates`] or [`Event::Forked`] follows
+    /// as soon as a peer has said which runs made them: with its first message on the next connection.
     LostUpdates,
     /// The peer makes updates under an id under which this leader has others.
     Forked {
@@ -205,6 +224,7 @@ pub struct Engine {
     pub(crate) timeline: Timeline,
     pub(crate) events: VecDeque<Event>,
     pub(crate) next_delta: u64,
+    pub(crate) relay: Relay,
 }
 
 impl Engine {
@@ -226,6 +246,7 @@ impl Engine {
             None => identity,
         };
         let durable = recovered.space.version().clone();
+        let relay = Relay::new(durable.get(found.replica));
         Ok(Engine {
             config,
             writer: Writer::resume(found.replica, durable.get(found.replica)),
@@ -243,6 +264,7 @@ impl Engine {
             timeline: Timeline::default(),
             events: VecDeque::new(),
             next_delta: 0,
+            relay,
         })
     }
 
@@ -263,6 +285,7 @@ impl Engine {
             self.events.push_back(Event::Close(session));
         }
         self.peers.values_mut().for_each(|peer| peer.session = None);
+        self.relay.cut = self.space.version().get(replica);
     }
 
     /// Forgets what has expired. Call it about once a second, besides what [`poll`](Engine::poll) asks for.
@@ -295,7 +318,11 @@ impl Engine {
     /// The rows of the last [`take_commit`](Engine::take_commit) are durable.
     pub fn committed(&mut self, now: Now) {
         self.committing = false;
-        self.durable.clone_from(self.space.version());
+        if self.durable != *self.space.version() {
+            self.durable.clone_from(self.space.version());
+            self.relay.has_news = true;
+            self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
+        }
         self.timeline.note(now.mono, &self.durable);
     }
 
@@ -318,13 +345,26 @@ impl Engine {
         }
         // What is not stored yet must be stored with its removals. Of the rest, first what every peer has seen; if that
         // is not enough, whatever is remembered.
-        let everywhere = self.peers.values().fold(self.durable.clone(), |common, peer| {
-            common.zip(&peer.known).map(|(id, ours, theirs)| (id, ours.min(theirs))).collect()
-        });
+        let common = |one: &VersionVector, other: &VersionVector| -> VersionVector {
+            one.zip(other).map(|(id, one, other)| (id, one.min(other))).collect()
+        };
+        // What is yet to be cut into a batch must be cut with its removals too.
+        let me = self.identity.replica;
+        let cut: VersionVector = self
+            .durable
+            .iter()
+            .map(|(id, n)| (id, if id == me { n.min(self.relay.cut) } else { n }))
+            .collect();
+        let everywhere = self.peers.values().fold(cut.clone(), |all, peer| common(&all, &peer.known));
         self.space.forget_deaths(&everywhere);
         if self.space.deaths() > bound / 2 {
-            self.space.forget_deaths(&self.durable);
+            self.space.forget_deaths(&cut);
         }
+    }
+
+    /// How many bytes of batches wait for something that they depend on; bounded by [`Config::max_early`].
+    pub fn early_bytes(&self) -> usize {
+        self.relay.early.bytes()
     }
 
     // ---- writes ----

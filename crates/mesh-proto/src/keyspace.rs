@@ -2,14 +2,16 @@
 
 use crate::{
     BadPiece, Key, Kind, Registry,
+    batch::{self, Batch, BatchPiece},
     lineage::Lineage,
     value::{Blob, Interval, Piece, Value, hash_change},
 };
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
 use or_set::Kernel;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry as MapEntry},
+    ops::{Bound, RangeBounds},
+    sync::Arc,
 };
 use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
@@ -126,6 +128,10 @@ impl Keyspace {
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.ids.keys()
+    }
+
+    pub(crate) fn hashes(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, u64)> {
+        self.ids.range(range).map(|(key, id)| (key, self.entries[id].hash))
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
@@ -274,6 +280,70 @@ impl Keyspace {
         let lineages = origins.filter_map(|id| Some((id, self.lineages.get(&id)?.clone()))).collect();
         let floor = survivors.then(|| self.floor.clone());
         SpaceDelta { since, until: self.version.clone(), floor, lineages, pieces }
+    }
+
+    /// Cuts what `origin`, whose keyspace this is, wrote after `since`: at the cost of what changed.
+    pub(crate) fn cut_own(&self, origin: ReplicaId, since: u64) -> Batch {
+        // Of other leaders nothing is new.
+        let before: VersionVector = self
+            .version
+            .iter()
+            .map(|(id, counter)| (id, if id == origin { since } else { counter }))
+            .collect();
+        let after = (Bound::Excluded(since), Bound::Unbounded);
+        let changed = self.index.get(&origin).into_iter().flat_map(|index| index.range(after));
+        let pieces = changed
+            .map(|(newest, id)| {
+                let entry = &self.entries[id];
+                let body = entry.value.cut_own(origin, since, &before);
+                BatchPiece { key: entry.key.clone(), newest: *newest, body }
+            })
+            .collect();
+        let lineage = self.lineages.get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
+        Batch { origin, since, until: self.version.get(origin), lineage, pieces }
+    }
+
+    /// Joins batches in one step, if every one is good; otherwise nothing is changed.
+    ///
+    /// The caller vouches that all that they depend on is here or among them.
+    pub(crate) fn apply_batches(
+        &mut self,
+        batches: &[Arc<Batch>],
+        me: ReplicaId,
+    ) -> Result<(), (ReplicaId, Key, BadPiece)> {
+        let mut until = self.version.clone();
+        for batch in batches {
+            until.advance(Dot::new(batch.origin, batch.until));
+        }
+        let mut pieces: BTreeMap<&Key, (VersionVector, Piece)> = BTreeMap::new();
+        let mut lineages = Lineages::new();
+        for batch in batches {
+            let origin = batch.origin;
+            lineages.extend(batch.lineage.iter().map(|lineage| (origin, lineage.clone())));
+            let at = Interval { seen: &self.version, until: &until };
+            for (key, newest, piece) in batch.pieces(&self.registry) {
+                let bad = |why| (origin, key.clone(), why);
+                let piece = piece.map_err(bad)?;
+                let holder = self.index.get(&origin).and_then(|index| index.get(&newest.counter));
+                if holder.is_some_and(|id| self.entries[id].key != *key) {
+                    return Err(bad(BadPiece::Taken(newest)));
+                }
+                let named: VersionVector = [(origin, newest.counter)].into_iter().collect();
+                let mine = self.get(key).map(|entry| &entry.value);
+                piece.check(&at, &named, me, mine).map_err(bad)?;
+                match pieces.entry(key) {
+                    MapEntry::Vacant(entry) => drop(entry.insert((named, piece))),
+                    MapEntry::Occupied(mut entry) => {
+                        let (all, joined) = entry.get_mut();
+                        all.merge(&named);
+                        batch::join(joined, piece);
+                    }
+                }
+            }
+        }
+        let pieces = pieces.into_iter().map(|(key, (newest, piece))| (key.clone(), newest, piece)).collect();
+        self.apply(Decoded { until, floor: None, lineages, pieces });
+        Ok(())
     }
 
     /// Decodes and checks every piece of a delta without changing anything.

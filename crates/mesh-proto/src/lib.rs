@@ -27,8 +27,8 @@
 //!     .collect();
 //! let now = Now { wall: 1_700_000_000_000, mono: 0 };
 //! let hellos: Vec<_> = leaders.iter().map(Engine::hello).collect();
-//! leaders[0].connect(SessionId(0), hellos[1].clone(), now).unwrap();
-//! leaders[1].connect(SessionId(0), hellos[0].clone(), now).unwrap();
+//! leaders[0].connect(SessionId(0), &hellos[0], hellos[1].clone(), now).unwrap();
+//! leaders[1].connect(SessionId(0), &hellos[1], hellos[0].clone(), now).unwrap();
 //!
 //! leaders[0].write("visits", &Op::Increment(2), None, now).unwrap();
 //! leaders[1].write("visits", &Op::Increment(3), None, now).unwrap();
@@ -55,20 +55,28 @@
 //! assert_eq!(leaders[0].fingerprint(), leaders[1].fingerprint());
 //! ```
 
+mod batch;
+mod bits;
 mod codec;
 mod custom;
+mod delta;
+mod early;
 mod engine;
+mod frame;
 #[cfg(test)]
 mod hostile;
 mod idempotency;
 mod key;
 mod keyspace;
 mod lineage;
+mod link;
 mod message;
+mod news;
 mod op;
 mod peer;
 mod persist;
 mod read;
+mod relay;
 mod sync;
 mod value;
 
@@ -79,7 +87,9 @@ pub use idempotency::MAX_IDEMPOTENCY_KEY;
 pub use key::{Key, Kind, MAX_NAME};
 pub use lineage::Lineage;
 pub use lww_register::{HybridTime, Stamp};
-pub use message::{Hello, HelloError, MAGIC, MAX_LEADER_NAME, MAX_MESSAGE, Message, WIRE_VERSION};
+pub use message::{
+    Frame, Hello, HelloError, MAGIC, MAX_LEADER_NAME, MAX_MESSAGE, Message, Part, WIRE_VERSION,
+};
 pub use op::{MAX_BLOB, Op, Receipt, WriteError};
 pub use peer::{PeerStatus, SessionId};
 pub use persist::{RecoverError, Recovery, STORE_VERSION};

@@ -41,6 +41,11 @@ impl Lineage {
         }
     }
 
+    /// Whether a run began after the update `since`.
+    pub(crate) fn begins_after(&self, since: u64) -> bool {
+        self.0.last().is_some_and(|run| run.first > since)
+    }
+
     /// Takes over the later runs of a history that agrees with this one.
     pub(crate) fn adopt(&mut self, other: &Lineage) {
         let last = self.0.last().map_or(0, |run| run.first);

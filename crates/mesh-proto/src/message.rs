@@ -6,11 +6,11 @@ use crate::{
 };
 use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 use version_vector::VersionVector;
 
 /// The version of the messages below; leaders of different versions refuse each other by name.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 
 /// The first bytes of every connection, so that a stray client is told apart from a leader of another version.
 pub const MAGIC: [u8; 4] = *b"mesh";
@@ -39,8 +39,8 @@ pub struct Hello {
     pub replica: ReplicaId,
     /// What the leader has, durably.
     pub vector: VersionVector,
-    /// Which runs made the updates in it.
-    pub lineages: BTreeMap<ReplicaId, Lineage>,
+    /// Which runs made its own updates.
+    pub lineage: Lineage,
 }
 
 /// Why the other side of a connection is not accepted.
@@ -82,11 +82,6 @@ pub enum HelloError {
         /// The first update that there is twice.
         from: u64,
     },
-    /// The other side has updates under this leader's id that this leader does not have.
-    LostUpdates {
-        /// The id in question.
-        replica: ReplicaId,
-    },
 }
 
 impl fmt::Display for HelloError {
@@ -115,9 +110,6 @@ impl fmt::Display for HelloError {
             ),
             HelloError::TooManyPeers { limit } => write!(f, "{limit} peers are connected already"),
             HelloError::Forked { replica, from } => write_forked(f, *replica, *from),
-            HelloError::LostUpdates { replica } => {
-                write!(f, "it has updates of this leader ({replica}) that this leader does not have any more")
-            }
         }
     }
 }
@@ -164,8 +156,8 @@ impl Hello {
 /// One message between leaders that have accepted each other. Losing, repeating or reordering any of them costs time only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// "I durably have this much": the entries of my vector that grew since I last said so. An acknowledgement.
-    Have(VersionVector),
+    /// News, acknowledgements, and what this side wants to hear.
+    Frame(Frame),
     /// "I am here": a digest of my vector, the fingerprint of my keyspace, and the time on my wall clock.
     Alive {
         /// A hash of the sender's vector.
@@ -176,24 +168,52 @@ pub enum Message {
         wall: u64,
     },
     /// A part of an encoded delta, in order; the last one completes it.
-    Part {
-        /// Tells the parts of one delta from those of another.
-        delta: u64,
-        /// How many bytes of the delta came before this part.
-        offset: u64,
-        /// Whether the delta ends here.
-        last: bool,
-        /// The bytes.
-        bytes: Vec<u8>,
+    Part(Part),
+    /// "These runs made what I have of your updates": the first message of a connection.
+    Lineage {
+        /// The runs.
+        lineage: Lineage,
+        /// The last update that the sender has.
+        last: u64,
     },
-    /// "I cannot use that delta, this is all I have": the whole vector.
-    Behind(VersionVector),
+}
+
+/// News in the form of a connection: only its two sides can read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    pub(crate) bytes: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) payload: usize,
+}
+
+/// A part of an encoded delta.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Tells the parts of one delta from those of another.
+    pub(crate) delta: u64,
+    /// How many bytes of the delta came before this part.
+    pub(crate) offset: u64,
+    /// Whether the delta ends here.
+    pub(crate) last: bool,
+    pub(crate) bytes: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) payload: usize,
 }
 
 impl Message {
     /// The bytes of this message, at most [`MAX_MESSAGE`].
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
+    }
+
+    /// How many of the bytes are values: elements, registers and totals. The rest says whose they are and who has what.
+    /// Known to the sender only; 0 for a message that was decoded.
+    pub fn payload(&self) -> usize {
+        match self {
+            Message::Frame(frame) => frame.payload,
+            Message::Part(part) => part.payload,
+            Message::Alive { .. } | Message::Lineage { .. } => 0,
+        }
     }
 
     /// Reads one message; never panics, and allocates no more than the bytes justify.

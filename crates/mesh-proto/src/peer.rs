@@ -1,5 +1,9 @@
 //! What a leader knows of the others, and how far they are behind.
 
+use crate::{
+    lineage::Lineage,
+    link::{Inbound, Outbound},
+};
 use crdt_core::ReplicaId;
 use version_vector::VersionVector;
 
@@ -43,17 +47,19 @@ pub(crate) struct Peer {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) peer: ReplicaId,
-    /// What this side last said it has.
-    pub(crate) said: VersionVector,
-    /// The peer sent a delta that builds on what is not here: say so.
-    pub(crate) behind: bool,
-    /// The delta under way, until the peer says that it has it.
+    pub(crate) out: Outbound,
+    pub(crate) inn: Inbound,
+    /// Which runs made the peer's updates, and up to which they are here: to be said first.
+    pub(crate) lineage: Option<(Lineage, u64)>,
+    /// The peer has more of this leader's updates than this leader, and has to say first which runs made them.
+    pub(crate) owes_lineage: bool,
+    /// The peer is to get a delta of all that it lacks.
+    pub(crate) owes_delta: bool,
+    /// The delta under way, until the peer has it.
     pub(crate) sending: Option<Sending>,
-    /// When the peer last said that it is behind, and until when it has to wait if it says so too often.
+    /// When the peer last asked for a delta, and until when it has to wait if it asks too often.
     pub(crate) asked_at: Option<u64>,
     pub(crate) wait_until: u64,
-    /// When news of other leaders, which reach the peer by other ways too, is due.
-    pub(crate) relay_at: Option<u64>,
     pub(crate) alive_at: u64,
     /// The parts that came so far.
     pub(crate) staged: Option<Staged>,
@@ -63,6 +69,8 @@ pub(crate) struct Session {
 pub(crate) struct Sending {
     pub(crate) delta: u64,
     pub(crate) bytes: Vec<u8>,
+    /// How many of the bytes are values.
+    pub(crate) payload: usize,
     pub(crate) offset: usize,
     /// What the peer has once it has merged the delta.
     pub(crate) until: VersionVector,

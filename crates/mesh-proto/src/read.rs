@@ -2,6 +2,7 @@
 
 use crate::{Blob, Custom, Engine, Key, Kind, keyspace::Entry, value::Value};
 use lww_register::Stamp;
+use std::ops::RangeBounds;
 use version_vector::VersionVector;
 
 /// The value of one key as it is now.
@@ -30,6 +31,12 @@ pub struct ChangedKey {
 }
 
 impl Engine {
+    /// The keys of a range with the hashes that make up the fingerprint, in the order of the keys: the fingerprint is the
+    /// wrapping sum of all. **O(keys in the range)**.
+    pub fn key_hashes(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, u64)> {
+        self.space.hashes(range)
+    }
+
     /// What this leader has, durably.
     pub fn version(&self) -> &VersionVector {
         &self.durable

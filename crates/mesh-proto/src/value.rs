@@ -2,6 +2,7 @@
 
 use crate::{
     Kind, Registry,
+    batch::{Body, Written},
     codec::{decode_whole, encode},
     custom::Erased,
 };
@@ -116,6 +117,31 @@ impl Value {
             Value::Register(register) => encode(register),
             Value::Set(kernel) => encode(&kernel.slice_since(since, survivors)),
             Value::Custom(value) => value.encode(),
+        }
+    }
+
+    /// What `origin`, whose state this is, did to the value after its update `since`; `before` is a vector of all that is
+    /// here but those.
+    pub(crate) fn cut_own(&self, origin: ReplicaId, since: u64, before: &VersionVector) -> Body {
+        match self {
+            Value::GCounter(counter) => Body::GCounter(counter.get(origin)),
+            Value::PnCounter(counter) => {
+                let (up, down) = rows_of(counter, origin);
+                Body::PnCounter(up, down)
+            }
+            Value::Register(register) => Body::Register(match (register.stamp(), register.get()) {
+                (Some(stamp), Some(value)) if stamp.replica == origin && stamp.counter > since => {
+                    Some(Written { time: stamp.time, counter: stamp.counter, value: value.clone() })
+                }
+                _ => None,
+            }),
+            Value::Set(kernel) => {
+                let slice = kernel.slice_since(before, false);
+                let births = slice.births().iter().map(|(dot, element)| (dot.counter, element.clone()));
+                let deaths = slice.deaths().iter().map(|(event, killed)| (event.counter, *killed));
+                Body::Set { births: births.collect(), deaths: deaths.collect() }
+            }
+            Value::Custom(value) => Body::Custom(value.encode()),
         }
     }
 

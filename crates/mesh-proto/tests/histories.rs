@@ -21,10 +21,12 @@ fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) -> u64 {
     // Few removals are remembered, so that forgotten ones are met all the time.
     let min_deaths = [0, 5, 100_000][(seed / 3 % 3) as usize];
     let part = [60, 1_000_000][(seed / 27 % 2) as usize];
+    let loss = [0, 0, 20][(seed / 9 % 3) as usize];
+    let ordered = loss == 0;
     let config =
-        Config { relay_delay: 20, heartbeat: 200, resend: 500, min_deaths, part, ..Config::default() };
+        Config { patience: 20, heartbeat: 200, resend: 500, min_deaths, part, ordered, ..Config::default() };
     let mut mesh = Mesh::new(seed, leaders, links, config);
-    mesh.loss = [0, 0, 20][(seed / 9 % 3) as usize];
+    mesh.loss = loss;
     mesh.lossy = mesh.loss > 0;
     for _ in 0..250 {
         let n = mesh.rng.random_range(0..leaders);

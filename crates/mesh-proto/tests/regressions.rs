@@ -46,7 +46,7 @@ fn a_peer_that_is_down_costs_nothing() {
 #[test]
 fn a_leader_that_joins_under_load_misses_nothing() {
     for seed in 0..40 {
-        let config = Config { relay_delay: 20, heartbeat: 200, part: 80, min_deaths: 5, ..Config::default() };
+        let config = Config { patience: 20, heartbeat: 200, part: 80, min_deaths: 5, ..Config::default() };
         let mut mesh = Mesh::new(seed, 4, all_to_all(4), config);
         for (a, b) in all_to_all(3) {
             mesh.connect(a, b);

@@ -9,7 +9,9 @@ use crate::{
 };
 use bytes::Bytes;
 use crdt_core::ReplicaId;
-use mesh_proto::{Engine, Event, HandleError, Receipt, SessionId, VersionVector, WriteError};
+use mesh_proto::{
+    Engine, Event, HandleError, Hello, HelloError, Receipt, SessionId, VersionVector, WriteError,
+};
 use mesh_store::{Batch, Store, StoreError};
 use std::{
     any::Any,
@@ -143,8 +145,8 @@ impl Actor {
             }
             Input::Read(read) => self.reads.push(read),
             Input::Connect(connect) => {
-                let Connect { hello, dialled, reply } = *connect;
-                let verdict = self.connect(hello, dialled);
+                let Connect { hello, sent, dialled, reply } = *connect;
+                let verdict = self.connect(hello, &sent, dialled);
                 self.verdicts.push((reply, verdict));
             }
             Input::Message { session, message, room } => {
@@ -169,7 +171,7 @@ impl Actor {
 
     /// Of two connections between two leaders, the one opened by the smaller id stays: both sides decide alike. Of two
     /// opened by one side, the newer: its opener knows that the older is gone.
-    fn connect(&mut self, hello: mesh_proto::Hello, dialled: bool) -> Result<Accepted, Rejected> {
+    fn connect(&mut self, hello: Hello, sent: &Hello, dialled: bool) -> Result<Accepted, Rejected> {
         let (peer, me) = (hello.replica, self.engine.identity().replica);
         let dialler = if dialled { me } else { peer };
         if self.connections.values().any(|other| other.peer == peer && other.dialler < dialler) {
@@ -177,8 +179,11 @@ impl Actor {
         }
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        let connected = self.engine.connect(session, hello, self.core.clock.now());
-        connected.map_err(|why| Rejected::Refused(why.to_string()))?;
+        let connected = self.engine.connect(session, sent, hello, self.core.clock.now());
+        connected.map_err(|why| match why {
+            HelloError::Forked { .. } => Rejected::Forked(why.to_string(), self.engine.farewell(peer)),
+            why => Rejected::Refused(why.to_string()),
+        })?;
         let (frames, receiver) = mpsc::channel(self.core.config.limits.frames_ahead.max(1));
         let (starved, close) = (Starved::default(), self.core.disconnect.child_token());
         let connection = Connection { peer, dialler, frames, starved: starved.clone(), close: close.clone() };

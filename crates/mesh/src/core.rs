@@ -141,6 +141,8 @@ pub(crate) enum Input {
 /// A connection whose other side has greeted.
 pub(crate) struct Connect {
     pub(crate) hello: Hello,
+    /// What this side has said.
+    pub(crate) sent: Hello,
     /// Whether this side opened it.
     pub(crate) dialled: bool,
     pub(crate) reply: oneshot::Sender<Result<Accepted, Rejected>>,
@@ -163,6 +165,8 @@ pub(crate) enum Rejected {
     Duplicate,
     /// The other side is not to be talked to.
     Refused(String),
+    /// The other side runs on a copy of another leader's data, or is that leader: with what it has to hear.
+    Forked(String, Option<Message>),
 }
 
 /// Set by the engine when it found a connection without room: whoever makes room then wakes it.

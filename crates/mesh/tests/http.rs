@@ -382,7 +382,8 @@ async fn a_refused_delta_is_a_problem_until_one_is_merged() {
     small.engine.max_staged = 4_096;
     let a = Leader::start(small).await.unwrap();
     until_connected(&a, "b").await;
-    b.set_register("r", vec![b'x'; 8_192]).await.unwrap();
+    // Too large for a batch of updates.
+    b.set_register("r", vec![b'x'; 300_000]).await.unwrap();
     until(&a, "it is refused, and connected again", |status| {
         let peer = &status.peers[0];
         peer.connected && peer.problem.as_ref().is_some_and(|why| why.contains("the limit of 4096 bytes"))

@@ -4,8 +4,8 @@ mod common;
 
 use common::{PATIENCE, addr, config, until, until_connected, with_peers};
 use mesh::{Leader, Peer, ReplicaId, StartError, VersionVector};
-use mesh_proto::{Hello, MAGIC, Message, WIRE_VERSION};
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use mesh_proto::{Hello, Lineage, MAGIC, Message, WIRE_VERSION};
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -50,7 +50,7 @@ fn hello() -> Hello {
         name: "raw".into(),
         replica: ReplicaId::new(7),
         vector: VersionVector::new(),
-        lineages: BTreeMap::new(),
+        lineage: Lineage::default(),
     }
 }
 
@@ -206,7 +206,7 @@ async fn a_hundred_megabytes_of_garbage_cost_a_closed_connection() {
 #[tokio::test]
 async fn garbage_after_the_greeting_costs_a_closed_connection() {
     let a = Leader::start(config("a")).await.unwrap();
-    for garbage in [vec![0xff; 1000], vec![0; 3], Message::Behind(VersionVector::new()).encode().repeat(2)] {
+    for garbage in [vec![0xff; 1000], vec![0; 3], Message::Alive { vector: 1, fingerprint: 2, wall: 3 }.encode().repeat(2)] {
         let mut raw = Raw::open(addr(&a)).await;
         raw.send(&hello().encode()).await;
         raw.receive().await;

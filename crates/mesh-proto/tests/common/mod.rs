@@ -262,8 +262,8 @@ impl Mesh {
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let (to_b, to_a) = (self.leaders[a].engine.hello(), self.leaders[b].engine.hello());
-        self.leaders[a].engine.connect(session, to_a, self.now).unwrap();
-        self.leaders[b].engine.connect(session, to_b, self.now).unwrap();
+        self.leaders[a].engine.connect(session, &to_b, to_a.clone(), self.now).unwrap();
+        self.leaders[b].engine.connect(session, &to_a, to_b, self.now).unwrap();
         for link in [(a, b), (b, a)] {
             self.up.insert(link, session);
             self.wires.insert(link, VecDeque::new());

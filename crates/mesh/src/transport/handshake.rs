@@ -13,11 +13,11 @@ use crate::{
 };
 use bytes::Bytes;
 use crdt_core::ReplicaId;
-use mesh_proto::{Hello, MAX_MESSAGE};
+use mesh_proto::{Hello, MAX_MESSAGE, Message};
 use std::{fmt, io, sync::Arc};
 use tokio::{
     net::TcpStream,
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::{error::Elapsed, timeout},
 };
 
@@ -28,6 +28,8 @@ const MAX_GREETING: usize = 512 << 10;
 const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;
 const DUPLICATE: u8 = 2;
+/// After it follows a message that shows that the other side runs on a copy of some leader's data.
+const FORKED: u8 = 3;
 
 /// A connection that both sides have taken.
 pub(super) struct Ready {
@@ -48,6 +50,8 @@ pub(super) enum Failed {
     Refused(String),
     /// The other side does not take this one.
     RefusedByPeer(String),
+    /// The other side knows another history of this leader, and has shown it.
+    Forked(Message),
     /// The connection broke.
     Broken(io::Error),
     /// The other side closed the connection, or took too long.
@@ -62,6 +66,7 @@ impl fmt::Display for Failed {
             Failed::Duplicate(_) => f.write_str("there is another connection already"),
             Failed::Refused(why) => f.write_str(why),
             Failed::RefusedByPeer(why) => write!(f, "it refuses this leader: {why}"),
+            Failed::Forked(_) => f.write_str("it knows another history of this leader"),
             // The only invalid data there is are lengths of frames.
             Failed::Broken(error) if error.kind() == io::ErrorKind::InvalidData => {
                 f.write_str("what it sends is not a leader's greeting: a frame is too long")
@@ -91,9 +96,9 @@ pub(super) async fn greet(core: &Arc<Core>, stream: TcpStream, dialled: bool) ->
     // News is small and should not wait for more.
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = frame::split(stream, MAX_GREETING);
-    let (hello, sizes) = timeout(limit, hellos(core, &mut reader, &mut writer)).await??;
+    let (sent, hello, sizes) = timeout(limit, hellos(core, &mut reader, &mut writer)).await??;
     let taken = match hello {
-        Ok(hello) => connect(core, hello, dialled).await?,
+        Ok(hello) => connect(core, hello, sent, dialled).await?,
         Err(why) => Err((None, Rejected::Refused(brief(&why)))),
     };
     let (name, replica, accepted) = match taken {
@@ -104,7 +109,7 @@ pub(super) async fn greet(core: &Arc<Core>, stream: TcpStream, dialled: bool) ->
             return Err(match (rejected, replica) {
                 (Rejected::Duplicate, Some(replica)) => Failed::Duplicate(replica),
                 (Rejected::Duplicate, None) => Failed::Stopping,
-                (Rejected::Refused(why), _) => Failed::Refused(why),
+                (Rejected::Refused(why) | Rejected::Forked(why, _), _) => Failed::Refused(why),
             });
         }
     };
@@ -113,6 +118,13 @@ pub(super) async fn greet(core: &Arc<Core>, stream: TcpStream, dialled: bool) ->
     traffic.received.inc_by(sizes.1);
     let answered = timeout(limit, verdicts(replica, &traffic, &mut reader, &mut writer)).await;
     if let Err(failed) = answered.map_err(Failed::from).and_then(|answered| answered) {
+        if let Failed::Forked(message) = &failed {
+            let (session, message) = (accepted.session, message.clone());
+            // The engine finds out from it, and writes no more.
+            if let Ok(room) = Arc::new(Semaphore::new(1)).acquire_owned().await {
+                let _ = core.send(Input::Message { session, message, room }).await;
+            }
+        }
         let _ = core.send(Input::Disconnected(accepted.session)).await;
         return Err(failed);
     }
@@ -126,22 +138,23 @@ async fn hellos(
     core: &Arc<Core>,
     reader: &mut Reader,
     writer: &mut Writer,
-) -> Result<(Result<Hello, String>, (u64, u64)), Failed> {
-    let ours = core.view(|view| view.engine.hello().encode()).await.map_err(|_| Failed::Stopping)?;
+) -> Result<(Hello, Result<Hello, String>, (u64, u64)), Failed> {
+    let said = core.view(|view| view.engine.hello()).await.map_err(|_| Failed::Stopping)?;
+    let ours = said.encode();
     let sent = frame::size(&ours);
     writer.write(ours.into()).await?;
     let theirs = reader.read().await?.ok_or(Failed::Silent("it closed the connection without a greeting"))?;
     let hello = Hello::decode(&theirs).map_err(|why| why.to_string());
-    Ok((hello, (sent, frame::size(&theirs))))
+    Ok((said, hello, (sent, frame::size(&theirs))))
 }
 
 type Taken = Result<(String, ReplicaId, Accepted), (Option<ReplicaId>, Rejected)>;
 
 /// Asks the engine whether it takes the connection.
-async fn connect(core: &Arc<Core>, hello: Hello, dialled: bool) -> Result<Taken, Failed> {
+async fn connect(core: &Arc<Core>, hello: Hello, sent: Hello, dialled: bool) -> Result<Taken, Failed> {
     let (name, replica) = (hello.name.clone(), hello.replica);
     let (reply, answer) = oneshot::channel();
-    let connect = Input::Connect(Box::new(Connect { hello, dialled, reply }));
+    let connect = Input::Connect(Box::new(Connect { hello, sent, dialled, reply }));
     core.send(connect).await.map_err(|_| Failed::Stopping)?;
     let verdict = answer.await.map_err(|_| Failed::Stopping)?;
     Ok(match verdict {
@@ -154,7 +167,8 @@ async fn connect(core: &Arc<Core>, hello: Hello, dialled: bool) -> Result<Taken,
 fn verdict(rejected: &Rejected) -> Bytes {
     match rejected {
         Rejected::Duplicate => Bytes::from_static(&[DUPLICATE]),
-        Rejected::Refused(why) => [&[REFUSED], why.as_bytes()].concat().into(),
+        Rejected::Forked(_, Some(farewell)) => [&[FORKED][..], &farewell.encode()].concat().into(),
+        Rejected::Refused(why) | Rejected::Forked(why, None) => [&[REFUSED], why.as_bytes()].concat().into(),
     }
 }
 
@@ -174,6 +188,10 @@ async fn verdicts(
     match *theirs {
         [ACCEPTED] => Ok(()),
         [DUPLICATE] => Err(Failed::Duplicate(replica)),
+        [FORKED, ref message @ ..] => Err(match Message::decode(message) {
+            Ok(message) => Failed::Forked(message),
+            Err(why) => Failed::Refused(format!("its verdict cannot be read: {why}")),
+        }),
         [REFUSED, ref why @ ..] => Err(Failed::RefusedByPeer(brief(&String::from_utf8_lossy(why)))),
         _ => Err(Failed::Refused("its verdict is none that is known here".into())),
     }

@@ -1,0 +1,221 @@
+//! What one leader wrote, cut by itself and passed on unchanged.
+
+use crate::{
+    BadPiece, Key, Kind, Registry,
+    lineage::Lineage,
+    value::{Blob, Piece},
+};
+use crdt_core::{Dot, Merge, ReplicaId, Rows};
+use g_counter::GCounter;
+use lww_register::{HybridTime, LwwRegister, Stamp};
+use or_set::Slice;
+use pn_counter::PnCounter;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// The updates of one leader with the counters `(since, until]`, as pieces of state.
+///
+/// Only the origin can cut one: in the merged state of anybody else a value of the origin may be overwritten by a third
+/// leader, and then the piece would lack it. At the origin whatever has overwritten it is among what the batch depends
+/// on.
+///
+/// # Invariant
+///
+/// `since < until`, and every counter in the pieces lies in between. The dots that sets have lost are anybody's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) origin: ReplicaId,
+    pub(crate) since: u64,
+    pub(crate) until: u64,
+    /// The origin's runs, if one began in here.
+    pub(crate) lineage: Option<Lineage>,
+    pub(crate) pieces: Vec<BatchPiece>,
+}
+
+/// One key's part of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchPiece {
+    pub(crate) key: Key,
+    /// The counter of the origin's newest update in the value.
+    pub(crate) newest: u64,
+    pub(crate) body: Body,
+}
+
+/// What the origin did to one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// The origin's total.
+    GCounter(u64),
+    /// The origin's totals up and down.
+    PnCounter(u64, u64),
+    /// What the origin wrote last, unless somebody else's write has overwritten it there.
+    Register(Option<Written>),
+    Set {
+        /// Counters of adds that live, ascending, with the elements.
+        births: Vec<(u64, Blob)>,
+        /// What the origin's events have ended, ascending.
+        deaths: Vec<(u64, Dot)>,
+    },
+    /// The whole value, encoded.
+    Custom(Blob),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) time: HybridTime,
+    pub(crate) counter: u64,
+    pub(crate) value: Blob,
+}
+
+impl Body {
+    /// The replicas that are named in it besides the origin.
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = ReplicaId> {
+        let deaths = if let Body::Set { deaths, .. } = self { deaths.as_slice() } else { &[] };
+        deaths.iter().map(|(_, killed)| killed.replica)
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Body::GCounter(_) | Body::PnCounter(..) | Body::Register(None) => 0,
+            Body::Register(Some(written)) => written.value.len(),
+            Body::Set { births, deaths } => {
+                births.iter().map(|(_, element)| 32 + element.len()).sum::<usize>() + 24 * deaths.len()
+            }
+            Body::Custom(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl Batch {
+    /// About how much memory it takes, and at least how many bytes it is encoded in.
+    pub(crate) fn bytes(&self) -> usize {
+        let piece = |piece: &BatchPiece| 128 + piece.key.name.len() + piece.body.bytes();
+        128 + self.pieces.iter().map(piece).sum::<usize>()
+    }
+
+    /// The pieces as those of a delta.
+    pub(crate) fn pieces(
+        &self,
+        registry: &Registry,
+    ) -> impl Iterator<Item = (&Key, Dot, Result<Piece, BadPiece>)> {
+        self.pieces.iter().map(|piece| {
+            let newest = Dot::new(self.origin, piece.newest);
+            (&piece.key, newest, piece.body.to_piece(&piece.key.kind, self.origin, registry))
+        })
+    }
+}
+
+impl Body {
+    fn to_piece(&self, kind: &Kind, origin: ReplicaId, registry: &Registry) -> Result<Piece, BadPiece> {
+        let row = |total: u64| -> Rows { (total > 0).then_some((origin, total)).into_iter().collect() };
+        let bad = |why: String| BadPiece::Encoding(why);
+        Ok(match self {
+            Body::GCounter(total) => Piece::GCounter(GCounter::from(row(*total))),
+            Body::PnCounter(up, down) => Piece::PnCounter(
+                PnCounter::from_rows(row(*up), row(*down)).map_err(|why| bad(why.to_string()))?,
+            ),
+            Body::Register(written) => {
+                let mut register = LwwRegister::new();
+                if let Some(Written { time, counter, value }) = written {
+                    register.set_at(Stamp::new(*time, Dot::new(origin, *counter)), value.clone());
+                }
+                Piece::Register(register)
+            }
+            Body::Set { births, deaths } => {
+                let births = births.iter().map(|(at, element)| (Dot::new(origin, *at), element.clone()));
+                let deaths = deaths.iter().map(|(at, killed)| (Dot::new(origin, *at), *killed));
+                let slice = Slice::from_parts(births.collect(), deaths.collect());
+                Piece::Set(slice.ok_or_else(|| bad("its dots are out of order".into()))?)
+            }
+            Body::Custom(bytes) => Piece::decode(kind, bytes, registry)?,
+        })
+    }
+}
+
+/// Joins the pieces that several batches have of one key. Births that died in another batch go.
+pub(crate) fn join(one: &mut Piece, other: Piece) {
+    match (one, other) {
+        (Piece::GCounter(one), Piece::GCounter(other)) => drop(one.merge_owned(other)),
+        (Piece::PnCounter(one), Piece::PnCounter(other)) => drop(one.merge_owned(other)),
+        (Piece::Register(one), Piece::Register(other)) => drop(one.merge_owned(other)),
+        (Piece::Set(one), Piece::Set(other)) => one.join(other),
+        (Piece::Custom(one), Piece::Custom(other)) => drop(one.merge_erased(&*other)),
+        _ => unreachable!("a key has one kind"),
+    }
+}
+
+/// The latest batches, to be passed on: bounded in bytes, the oldest go first.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    batches: BTreeMap<ReplicaId, VecDeque<Arc<Batch>>>,
+    /// The origins in the order of arrival.
+    order: VecDeque<ReplicaId>,
+    bytes: usize,
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, batch: Arc<Batch>, limit: usize) {
+        let of_origin = self.batches.entry(batch.origin).or_default();
+        if of_origin.back().is_some_and(|last| last.until >= batch.until) {
+            return;
+        }
+        self.bytes += batch.bytes();
+        self.order.push_back(batch.origin);
+        of_origin.push_back(batch);
+        while self.bytes > limit {
+            let Some(origin) = self.order.pop_front() else { break };
+            let oldest = self.batches.get_mut(&origin).and_then(VecDeque::pop_front);
+            self.bytes -= oldest.map_or(0, |batch| batch.bytes());
+        }
+    }
+
+    /// The batches of `origin` that lead from `since` on, without a gap. **O(log n)**.
+    pub(crate) fn after(&self, origin: ReplicaId, since: u64) -> impl Iterator<Item = &Arc<Batch>> {
+        let of_origin = self.batches.get(&origin);
+        let first = of_origin.map_or(0, |all| all.partition_point(|batch| batch.until <= since));
+        let mut reached = since;
+        of_origin.into_iter().flat_map(move |all| all.range(first..)).take_while(move |batch| {
+            let follows = batch.since <= reached;
+            reached = batch.until;
+            follows
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(since: u64, until: u64) -> Arc<Batch> {
+        let (origin, key) = (ReplicaId::new(1), Key::new(Kind::GCounter, "n"));
+        let pieces = vec![BatchPiece { key, newest: until, body: Body::GCounter(until) }];
+        Arc::new(Batch { origin, since, until, lineage: None, pieces })
+    }
+
+    #[test]
+    fn a_log_gives_what_follows_without_a_gap_and_forgets_the_oldest() {
+        let mut log = Log::default();
+        let one = batch(0, 3).bytes();
+        for (since, until) in [(0, 3), (3, 5), (2, 4), (5, 9), (11, 12)] {
+            log.push(batch(since, until), 10 * one);
+        }
+        let untils = |log: &Log, since| -> Vec<u64> {
+            log.after(ReplicaId::new(1), since).map(|batch| batch.until).collect()
+        };
+        assert_eq!(untils(&log, 0), [3, 5, 9], "what comes again and what follows a gap is left out");
+        assert_eq!(untils(&log, 4), [5, 9]);
+        assert_eq!(untils(&log, 9), [0; 0]);
+        assert_eq!(untils(&log, 11), [12]);
+        log.push(batch(12, 13), 2 * one);
+        assert_eq!((untils(&log, 3), untils(&log, 11)), (vec![], vec![12, 13]));
+        assert_eq!(log.bytes(), 2 * one);
+        assert_eq!(log.after(ReplicaId::new(2), 0).count(), 0);
+    }
+}

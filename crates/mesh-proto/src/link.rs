@@ -1,0 +1,369 @@
+//! One direction of a connection: what was said on it, and what of that has arrived.
+
+use crate::{frame::Received, sync::MAX_REPLICAS};
+use crdt_core::{Dot, ReplicaId};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+use version_vector::VersionVector;
+
+/// The replicas that one side names by their places.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    ids: Vec<ReplicaId>,
+    places: BTreeMap<ReplicaId, usize>,
+}
+
+impl Names {
+    pub(crate) fn new(ids: impl Iterator<Item = ReplicaId>) -> Self {
+        let mut names = Names::default();
+        for id in ids {
+            names.place_or_add(id);
+        }
+        names
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<ReplicaId> {
+        self.ids.get(place).copied()
+    }
+
+    pub(crate) fn place(&self, id: ReplicaId) -> Option<usize> {
+        self.places.get(&id).copied()
+    }
+
+    pub(crate) fn place_or_add(&mut self, id: ReplicaId) -> usize {
+        let ids = &mut self.ids;
+        *self.places.entry(id).or_insert_with(|| {
+            ids.push(id);
+            ids.len() - 1
+        })
+    }
+
+    pub(crate) fn from(&self, place: usize) -> &[ReplicaId] {
+        &self.ids[place.min(self.ids.len())..]
+    }
+
+    /// Takes the names that the other side says stand from a place on; what is known already must be the same.
+    pub(crate) fn extend(&mut self, from: u64, names: &[ReplicaId]) -> Result<(), &'static str> {
+        let Some(from) = usize::try_from(from).ok().filter(|from| *from <= self.ids.len()) else {
+            return Err("names of replicas are left out");
+        };
+        for (at, id) in (from..).zip(names) {
+            if at >= MAX_REPLICAS {
+                return Err("more replicas are named than a mesh may have");
+            }
+            if self.place_or_add(*id) != at {
+                return Err("a replica is named twice, or anew");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What this side says.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
+pub(crate) struct Outbound {
+    pub(crate) names: Names,
+    /// How many names the other side is known to know.
+    names_known: usize,
+    /// How many frames were numbered.
+    pub(crate) last: u64,
+    /// What the other side was told that this one has, by the places of the names; frames under way included.
+    told: Vec<u64>,
+    /// Up to where batches were sent, or are fetched otherwise.
+    sent: Vec<u64>,
+    /// Origins of which the other side only wants to hear.
+    pub(crate) lazy: BTreeSet<ReplicaId>,
+    /// Up to here it gets batches of all origins: it has asked for them.
+    pub(crate) asked: VersionVector,
+    /// Of which origins this side wants batches or only to hear, where the other side has still to be told.
+    pub(crate) modes: BTreeMap<ReplicaId, bool>,
+    /// Frames that are under way, or whose contents are not durable at the other side.
+    frames: VecDeque<Sent>,
+    /// Whether a frame was ever given up. It may have arrived all the same.
+    has_lost: bool,
+    /// Something arrived that is to be acknowledged.
+    pub(crate) acknowledge: bool,
+    /// There may be news since the last frame.
+    pub(crate) is_stale: bool,
+    /// The flush in which the last news was sent.
+    pub(crate) flush: u64,
+    /// What is to be said is not to wait for the next flush.
+    pub(crate) is_urgent: bool,
+}
+
+/// A numbered frame.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) number: u64,
+    pub(crate) at: u64,
+    pub(crate) has_arrived: bool,
+    pub(crate) names: usize,
+    /// What the other side was told, with what it had been told before.
+    pub(crate) told: Vec<(usize, u64, u64)>,
+    /// Where batches began.
+    pub(crate) batches: Vec<(usize, u64)>,
+    pub(crate) modes: Vec<(ReplicaId, bool)>,
+}
+
+/// So many frames may be under way; then news gathers. No more could be acknowledged one by one.
+const WINDOW: usize = 64;
+
+/// So many frames are remembered one by one until their contents are durable at the other side.
+const MAX_FRAMES: usize = 256;
+
+impl Outbound {
+    /// On a connection on which `greeting` was said: that is its frame 1.
+    pub(crate) fn new(greeting: &VersionVector) -> Self {
+        let counters: Vec<u64> = greeting.iter().map(|row| row.1).collect();
+        let told = counters.iter().enumerate().map(|(place, counter)| (place, *counter, 0)).collect();
+        let first = Sent { number: 1, has_arrived: true, names: greeting.len(), told, ..Sent::default() };
+        Outbound {
+            names: Names::new(greeting.iter().map(|row| row.0)),
+            names_known: greeting.len(),
+            last: 1,
+            told: counters.clone(),
+            // Who lacks what the greeting mentions asks for it.
+            sent: counters,
+            lazy: BTreeSet::new(),
+            asked: VersionVector::new(),
+            modes: BTreeMap::new(),
+            frames: [first].into(),
+            has_lost: false,
+            acknowledge: false,
+            is_stale: true,
+            flush: 0,
+            is_urgent: false,
+        }
+    }
+
+    pub(crate) fn told(&self, place: usize) -> u64 {
+        self.told.get(place).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn sent(&self, place: usize) -> u64 {
+        self.sent.get(place).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set_told(&mut self, place: usize, counter: u64) {
+        set(&mut self.told, place, counter);
+    }
+
+    pub(crate) fn set_sent(&mut self, place: usize, counter: u64) {
+        set(&mut self.sent, place, counter);
+    }
+
+    /// From which place on the names have to be told.
+    pub(crate) fn names_from(&self) -> usize {
+        self.names_known
+    }
+
+    pub(crate) fn push(&mut self, frame: Sent) {
+        self.frames.push_back(frame);
+        if self.frames.len() > MAX_FRAMES && self.frames[0].has_arrived && self.frames[1].has_arrived {
+            // The other side has said that it has the frames, but not that they are durable there: two are one then.
+            let first = self.frames.pop_front().unwrap_or_else(|| unreachable!("there are many"));
+            self.frames[0].told.extend(first.told);
+        }
+    }
+
+    /// The other side says what it has received. Returns what is durable there.
+    pub(crate) fn acknowledged(&mut self, received: Received) -> Result<Vec<Dot>, &'static str> {
+        if received.last > self.last {
+            return Err("it acknowledges what was not sent");
+        }
+        for frame in self.frames.iter_mut().filter(|frame| !frame.has_arrived) {
+            let is_missing = received.last.checked_sub(frame.number + 1).is_some_and(|back| {
+                // What is too long ago to be told apart is taken for missing.
+                received
+                    .missing
+                    .checked_shr(u32::try_from(back).unwrap_or(u32::MAX))
+                    .is_none_or(|m| m & 1 == 1)
+            });
+            if frame.number <= received.last && !is_missing {
+                frame.has_arrived = true;
+                self.names_known = self.names_known.max(frame.names);
+            }
+        }
+        let mut durable = Vec::new();
+        while self.frames.front().is_some_and(|frame| frame.number <= received.durable && frame.has_arrived) {
+            for (place, counter, _) in self.frames.pop_front().into_iter().flat_map(|frame| frame.told) {
+                durable.extend(self.names.get(place).map(|id| Dot::new(id, counter)));
+            }
+        }
+        Ok(durable)
+    }
+
+    /// Whether another frame may be sent before one that is under way is acknowledged.
+    pub(crate) fn has_room(&self) -> bool {
+        self.frames.iter().filter(|frame| !frame.has_arrived).count() < WINDOW
+    }
+
+    /// What the other side had been told before any frame of which it is not known whether it arrived, where that is less:
+    /// by place.
+    pub(crate) fn unsure(&self) -> BTreeMap<usize, u64> {
+        let mut unsure = BTreeMap::new();
+        for frame in self.frames.iter().filter(|frame| !frame.has_arrived) {
+            for (place, _, before) in &frame.told {
+                unsure.entry(*place).or_insert(*before);
+            }
+        }
+        unsure
+    }
+
+    /// Whether counters may be told as differences: the other side knows exactly what it was told.
+    pub(crate) fn is_exact(&self) -> bool {
+        !self.has_lost && self.frames.iter().all(|frame| frame.has_arrived)
+    }
+
+    /// Takes back the frames that were sent before `before` and of which nothing was heard, so that they are said again.
+    pub(crate) fn give_up(&mut self, before: Option<u64>) {
+        let Some(before) = before else { return };
+        if self.frames.iter().all(|frame| frame.has_arrived || frame.at > before) {
+            return;
+        }
+        let mut kept = VecDeque::with_capacity(self.frames.len());
+        for frame in std::mem::take(&mut self.frames) {
+            if frame.has_arrived || frame.at > before {
+                kept.push_back(frame);
+                continue;
+            }
+            (self.has_lost, self.is_stale, self.is_urgent) = (true, true, true);
+            for (place, _, earlier) in frame.told {
+                self.told[place] = self.told[place].min(earlier);
+            }
+            for (place, since) in frame.batches {
+                self.sent[place] = self.sent[place].min(since);
+            }
+            for (origin, eager) in frame.modes {
+                // What was said later counts.
+                self.modes.entry(origin).or_insert(eager);
+            }
+        }
+        self.frames = kept;
+    }
+}
+
+fn set(row: &mut Vec<u64>, place: usize, counter: u64) {
+    if row.len() <= place {
+        row.resize(place + 1, 0);
+    }
+    row[place] = counter;
+}
+
+/// What the other side says.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) names: Names,
+    /// What the other side has told that it has.
+    pub(crate) told: Vec<u64>,
+    pub(crate) received: Received,
+    /// Origins of which this side only wants to hear.
+    pub(crate) lazy: BTreeSet<ReplicaId>,
+    /// Frames that tell of what is not durable here.
+    waiting: VecDeque<(u64, Arc<VersionVector>)>,
+    /// Those among them that were overtaken by one all of which is durable. They pass for missing until they are too.
+    overtaken: Vec<(u64, Arc<VersionVector>)>,
+}
+
+impl Inbound {
+    /// On a connection on which the other side said `greeting`.
+    pub(crate) fn new(greeting: &VersionVector) -> Self {
+        Inbound {
+            names: Names::new(greeting.iter().map(|row| row.0)),
+            told: greeting.iter().map(|row| row.1).collect(),
+            received: Received { last: 1, ..Received::default() },
+            lazy: BTreeSet::new(),
+            waiting: [(1, Arc::new(greeting.clone()))].into(),
+            overtaken: Vec::new(),
+        }
+    }
+
+    /// Whether a frame came before.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        let Received { last, missing, .. } = self.received;
+        match last.checked_sub(number) {
+            None => false,
+            Some(0) => true,
+            // What is too long ago to be told apart is taken for known: it was sent again under another number.
+            Some(back) => {
+                let back = u32::try_from(back - 1).unwrap_or(u32::MAX);
+                missing.checked_shr(back).is_none_or(|missing| missing & 1 == 0)
+            }
+        }
+    }
+
+    /// Whether `number` is the next one, and all before it have come.
+    pub(crate) fn is_next(&self, number: u64) -> bool {
+        self.received.missing == 0 && number == self.received.last + 1
+    }
+
+    /// Notes that a frame came that had not come before, and what has to be durable before it is done with.
+    pub(crate) fn note(&mut self, number: u64, needs: Arc<VersionVector>) {
+        let Received { last, missing, durable } = &mut self.received;
+        if number <= *durable {
+            if self.overtaken.len() < MAX_FRAMES {
+                self.overtaken.push((number, needs));
+            }
+            return;
+        }
+        if number > *last {
+            let step = number - *last;
+            // The former last one has arrived; those in between have not.
+            let shifted = missing.checked_shl(u32::try_from(step).unwrap_or(u32::MAX)).unwrap_or(0);
+            let between = if step > 64 { u64::MAX } else { (1_u64 << (step - 1)) - 1 };
+            *missing = shifted | between;
+            *last = number;
+        } else {
+            self.arrived(number);
+        }
+        let is_full = self.waiting.len() >= MAX_FRAMES;
+        match self.waiting.back_mut() {
+            // Needs only grow: whoever has those of a later frame has those of the earlier.
+            Some(waiting) if is_full => waiting.1 = needs,
+            _ => {
+                let at = self.waiting.partition_point(|waiting| waiting.0 < number);
+                self.waiting.insert(at, (number, needs));
+            }
+        }
+    }
+
+    fn arrived(&mut self, number: u64) {
+        let Received { last, missing, .. } = &mut self.received;
+        if let Some(back) = (*last - number).checked_sub(1).filter(|back| *back < 64) {
+            *missing &= !(1 << back);
+        }
+    }
+
+    pub(crate) fn tell(&mut self, place: usize, counter: u64) {
+        if self.told.get(place).is_none_or(|told| *told < counter) {
+            set(&mut self.told, place, counter);
+        }
+    }
+
+    /// Finds up to which frame everything is durable; true if that has changed.
+    pub(crate) fn settle(&mut self, durable: &VersionVector) -> bool {
+        while self.waiting.front().is_some_and(|(_, needs)| durable.covers(needs).is_ok()) {
+            self.waiting.pop_front();
+        }
+        let settled = self.waiting.front().map_or(self.received.last, |(number, _)| number - 1);
+        let settled = settled.max(self.received.durable);
+        let mut changed = settled > self.received.durable;
+        self.received.durable = settled;
+        for (number, needs) in std::mem::take(&mut self.overtaken) {
+            if durable.covers(&needs).is_ok() {
+                self.arrived(number);
+                changed = true;
+            } else {
+                self.overtaken.push((number, needs));
+            }
+        }
+        changed
+    }
+}
