@@ -10,7 +10,7 @@ use crate::{
     keyspace::{KeyPiece, SpaceDelta},
     link::Names,
 };
-use crdt_core::{Dot, ReplicaId, Rows};
+use crdt_core::{Dot, ReplicaId, Rows, wire::Wire};
 use g_counter::GCounter;
 use lww_register::HybridTime;
 use or_set::Kernel;
@@ -116,10 +116,10 @@ fn a_row_that_nobody_wrote() {
 #[test]
 fn survivors_without_a_floor_and_a_floor_without_survivors() {
     let kernel = Kernel::<Vec<u8>>::new();
-    let none_left = encode(&kernel.slice_since(&VersionVector::new(), true));
+    let none_left = kernel.slice_since(&VersionVector::new(), true).to_bytes();
     let bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::Set, "or-set", [(PEER, 1)], none_left)]);
     assert_eq!(Victim::new().refuses(&bad), BadPiece::Survivors);
-    let nothing_said = encode(&kernel.slice_since(&VersionVector::new(), false));
+    let nothing_said = kernel.slice_since(&VersionVector::new(), false).to_bytes();
     let mut bad = delta([(ME, 3), (PEER, 1)], vec![piece(Kind::Set, "or-set", [(PEER, 1)], nothing_said)]);
     bad.floor = Some(vector([(PEER, 1)]));
     assert_eq!(Victim::new().refuses(&bad), BadPiece::Survivors);

@@ -260,15 +260,17 @@ impl Keyspace {
 
     /// Cuts the delta since `since`, at the cost of what changed.
     ///
-    /// When removals since then are no longer all remembered, it also lists the survivors among what `since` covers.
+    /// When removals since then are no longer all remembered, it also lists the survivors among what `since` covers. Who has
+    /// nothing gets no removals either: it costs the same bytes whatever was ever removed.
     pub(crate) fn cut(&self, since: &VersionVector) -> SpaceDelta {
         // A delta claims what it has: of a vector that is ahead of this one, only the common part.
         let since: VersionVector =
             since.zip(&self.version).map(|(id, theirs, mine)| (id, theirs.min(mine))).collect();
-        let survivors = since.covers(&self.floor).is_err();
+        let is_new = since.is_empty();
+        let survivors = is_new || since.covers(&self.floor).is_err();
         let piece = |entry: &Entry| entry.cut_with(&since, survivors);
         let mut pieces: Vec<KeyPiece> = self.changed_since(&since).into_iter().map(piece).collect();
-        if survivors {
+        if survivors && !is_new {
             let sent: BTreeSet<Key> = pieces.iter().map(|piece| piece.key.clone()).collect();
             let others = self
                 .entries
@@ -278,7 +280,8 @@ impl Keyspace {
         }
         let origins = self.version.difference(&since).map(|(id, _)| id);
         let lineages = origins.filter_map(|id| Some((id, self.lineages.get(&id)?.clone()))).collect();
-        let floor = survivors.then(|| self.floor.clone());
+        let floor = if is_new { &self.version } else { &self.floor };
+        let floor = survivors.then(|| floor.clone());
         SpaceDelta { since, until: self.version.clone(), floor, lineages, pieces }
     }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use version_vector::VersionVector;
 
 /// The version of the rows below.
-pub const STORE_VERSION: u16 = 1;
+pub const STORE_VERSION: u16 = 2;
 
 const IDENTITY: &[u8] = b"identity";
 const HISTORY: &[u8] = b"history";

@@ -6,7 +6,7 @@ use crate::{
     codec::{decode_whole, encode},
     custom::Erased,
 };
-use crdt_core::{Dot, Merge, ReplicaId, Rows};
+use crdt_core::{Dot, Merge, ReplicaId, Rows, wire::Wire};
 use g_counter::GCounter;
 use lww_register::LwwRegister;
 use or_set::{Change, Kernel, Slice};
@@ -115,7 +115,13 @@ impl Value {
             Value::GCounter(counter) => encode(&GCounter::from(wrote(counter.rows()))),
             Value::PnCounter(counter) => encode(&(wrote(counter.increments()), wrote(counter.decrements()))),
             Value::Register(register) => encode(register),
-            Value::Set(kernel) => encode(&kernel.slice_since(since, survivors)),
+            Value::Set(kernel) => {
+                let mut slice = kernel.slice_since(since, survivors);
+                if since.is_empty() && survivors {
+                    slice.drop_deaths();
+                }
+                slice.to_bytes()
+            }
             Value::Custom(value) => value.encode(),
         }
     }
@@ -201,7 +207,10 @@ impl Piece {
                 Piece::PnCounter(counter.map_err(|error| BadPiece::Encoding(error.to_string()))?)
             }
             Kind::Register => Piece::Register(decode_whole(bytes).map_err(why)?),
-            Kind::Set => Piece::Set(decode_whole(bytes).map_err(why)?),
+            Kind::Set => {
+                let slice = Slice::from_bytes(bytes);
+                Piece::Set(slice.map_err(|why| BadPiece::Encoding(why.to_string()))?)
+            }
             Kind::Custom(name) => {
                 Piece::Custom(registry.decode(name, bytes).ok_or(BadPiece::UnknownType)?.map_err(why)?)
             }

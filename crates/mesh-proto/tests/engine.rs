@@ -494,6 +494,35 @@ fn lag_is_exact() {
     assert_eq!((status.events_behind, status.oldest_ms), (0, 0));
 }
 
+/// Whoever joins is not to pay for what was removed before.
+#[test]
+fn what_a_new_leader_gets_does_not_depend_on_removals() {
+    let element = |n: u64| format!("{n:020}").into_bytes();
+    let bytes_for_a_new_leader = |pairs: u64| {
+        let (mut a, mut b) = (fresh(1), fresh(2));
+        a.write("s", &Op::Add((0..2_000).map(element).collect()), None, NOW).unwrap();
+        for n in 0..pairs {
+            // What lives is what was added at any time.
+            let victim = element(n * 7_919 % (2_000 + n));
+            if a.write("s", &Op::Remove(vec![victim]), None, NOW).unwrap().events == 1 {
+                a.write("s", &Op::Add(vec![element(2_000 + n)]), None, NOW).unwrap();
+            }
+        }
+        assert_eq!(a.set_len("s"), 2_000);
+        connect(&mut a, &mut b);
+        exchange(&mut b, &mut a).unwrap();
+        let mut bytes = 0;
+        while let Some(message) = a.poll(LINK, NOW) {
+            bytes += message.encode().len();
+            b.handle(LINK, message, NOW).unwrap();
+        }
+        assert_eq!(b.set_len("s"), 2_000);
+        bytes
+    };
+    let (fresh, churned) = (bytes_for_a_new_leader(0), bytes_for_a_new_leader(20_000));
+    assert!(churned * 100 <= fresh * 105, "{churned} bytes after removals, {fresh} before");
+}
+
 #[test]
 fn in_step_a_beat_costs_a_few_bytes() {
     let (mut a, mut b) = (fresh(1), fresh(2));

@@ -60,6 +60,11 @@ impl<E> Slice<E> {
         self.births.retain(|birth| killed.binary_search(&birth.0).is_err());
     }
 
+    /// Leaves out what died, for a receiver that has nothing of it: the version that the slice reaches becomes its floor.
+    pub fn drop_deaths(&mut self) {
+        self.deaths.clear();
+    }
+
     /// The adds whose dots live, ascending by dot.
     pub fn births(&self) -> &[(Dot, E)] {
         &self.births
