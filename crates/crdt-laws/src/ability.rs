@@ -2,7 +2,10 @@
 //! an ability is checked for the rest.
 
 use crate::subject::{Event, Model, Subject};
-use crdt_core::{Delta, Gap};
+use crdt_core::{
+    Delta, Gap,
+    wire::{DecodeError, Wire},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{cmp::Ordering, fmt::Debug, rc::Rc};
 
@@ -22,6 +25,7 @@ pub(crate) struct Abilities<S: Subject> {
     /// As `Deltas::cut`, with version and change sent through bytes.
     pub(crate) wire: Option<CutByWire<S::State>>,
     pub(crate) serde: Option<Bytes<S::State>>,
+    pub(crate) binary: Option<Binary<S::State>>,
     pub(crate) model: Option<CheckModel<S::State, S::Op>>,
 }
 
@@ -37,6 +41,12 @@ pub(crate) struct Bytes<T> {
     pub(crate) decode_json: fn(&str) -> Result<T, String>,
 }
 
+/// The compact binary form.
+pub(crate) struct Binary<T> {
+    pub(crate) encode: fn(&T) -> Vec<u8>,
+    pub(crate) decode: fn(&[u8]) -> Result<T, DecodeError>,
+}
+
 pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) json: String,
@@ -50,7 +60,7 @@ impl<T> Bytes<T> {
 
 impl<S: Subject> Abilities<S> {
     pub(crate) const NONE: Self =
-        Abilities { order: None, delta: None, wire: None, serde: None, model: None };
+        Abilities { order: None, delta: None, wire: None, serde: None, binary: None, model: None };
 
     pub(crate) fn order(&mut self)
     where
@@ -98,6 +108,13 @@ impl<S: Subject> Abilities<S> {
             decode: |bytes| postcard::from_bytes(bytes).map_err(|e| format!("postcard: {e}")),
             decode_json: |json| serde_json::from_str(json).map_err(|e| format!("JSON: {e}")),
         });
+    }
+
+    pub(crate) fn binary(&mut self)
+    where
+        S::State: Wire,
+    {
+        self.binary = Some(Binary { encode: S::State::to_bytes, decode: S::State::from_bytes });
     }
 
     pub(crate) fn model(&mut self)

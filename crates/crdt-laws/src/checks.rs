@@ -121,7 +121,12 @@ impl<S: Subject> Checker<'_, S> {
     }
 
     /// Records a check; `found` gives what was looked at and what it was.
-    fn record(&mut self, law: Law, holds: bool, found: impl FnOnce() -> Vec<(String, String)>) -> bool {
+    pub(crate) fn record(
+        &mut self,
+        law: Law,
+        holds: bool,
+        found: impl FnOnce() -> Vec<(String, String)>,
+    ) -> bool {
         if !(self.wanted)(law) {
             return true;
         }
@@ -234,50 +239,8 @@ impl<S: Subject> Checker<'_, S> {
                 (&|| format!("{name} ∨ bottom"), &|| name.to_string()),
             );
             check.bytes(a);
+            check.binary(a);
         });
-    }
-
-    fn bytes(&mut self, a: &Known<'_, S::State>) {
-        let Some(serde) = &self.abilities.serde else { return };
-        let name = a.label;
-        let check = |check: &mut Self, decoded: Result<S::State, String>, format: &str| {
-            let holds = decoded.as_ref().is_ok_and(|back| back == a.state);
-            check.holds(
-                Law::SerdeRoundTrip,
-                holds,
-                (&|| format!("{name} after {format}"), &|| decoded.as_ref().map_or_else(String::clone, show)),
-                (&|| name.to_string(), &|| show(a.state)),
-            );
-            decoded.ok()
-        };
-        self.doing("encoding {0}", &[name]);
-        let encoded = match (serde.encode)(a.state) {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                check(self, Err(error), "encoding");
-                return;
-            }
-        };
-        self.doing("decoding {0} from JSON", &[name]);
-        let back = check(self, (serde.decode_json)(&encoded.json), "JSON");
-        if let Some(back) = &back {
-            self.invariant(back, &|| format!("{name} after JSON"));
-        }
-        self.doing("decoding {0} from postcard", &[name]);
-        let back = check(self, (serde.decode)(&encoded.bytes), "postcard");
-        if let Some(back) = &back {
-            self.invariant(back, &|| format!("{name} after postcard"));
-        }
-        self.doing("encoding {0} again, decoded", &[name]);
-        if let Some(Ok(again)) = back.filter(|back| back == a.state).map(|back| (serde.encode)(&back)) {
-            let equal = again.bytes == encoded.bytes && again.json == encoded.json;
-            self.holds(
-                Law::CanonicalBytes,
-                equal,
-                (&|| format!("bytes of {name}"), &|| format!("{:?} {}", encoded.bytes, encoded.json)),
-                (&|| format!("bytes of {name} decoded"), &|| format!("{:?} {}", again.bytes, again.json)),
-            );
-        }
     }
 
     /// Laws of two states.
@@ -414,19 +377,6 @@ impl<S: Subject> Checker<'_, S> {
             versions.is_some_and(Ordering::is_le),
             ab == b.state,
             (&|| format!("the version of {l} is at most that of {r}"), &|| format!("{l} ∨ {r} == {r}")),
-        );
-    }
-
-    fn same_bytes(&mut self, a: &Known<'_, S::State>, b: &Known<'_, S::State>) {
-        let Some(serde) = &self.abilities.serde else { return };
-        self.doing("encoding {0} and {1}", &[a.label, b.label]);
-        let (Ok(left), Ok(right)) = ((serde.encode)(a.state), (serde.encode)(b.state)) else { return };
-        let (l, r) = (a.label, b.label);
-        self.holds(
-            Law::CanonicalBytes,
-            left.bytes == right.bytes && left.json == right.json,
-            (&|| format!("bytes of {l}"), &|| format!("{:?} {}", left.bytes, left.json)),
-            (&|| format!("bytes of {r}, an equal state"), &|| format!("{:?} {}", right.bytes, right.json)),
         );
     }
 

@@ -26,7 +26,11 @@ pub enum Law {
     Trimming,
     /// `decode(encode(a)) == a`, in postcard and in JSON.
     SerdeRoundTrip,
-    /// Equal states encode to equal bytes.
+    /// `from_bytes(to_bytes(a)) == a`, in the compact binary form.
+    WireRoundTrip,
+    /// Of bytes in the compact binary form, some at the end of which are missing, and those that go on, are refused.
+    WireExtent,
+    /// Equal states encode to equal bytes, in every form.
     CanonicalBytes,
     /// `a ∨ b == b ∨ a`.
     Commutative,
@@ -70,7 +74,7 @@ pub enum Law {
 
 impl Law {
     /// Every law, by rank.
-    pub const ALL: [Law; 26] = [
+    pub const ALL: [Law; 28] = [
         Law::Panics,
         Law::RefusedUpdate,
         Law::Dots,
@@ -78,6 +82,8 @@ impl Law {
         Law::Restart,
         Law::Trimming,
         Law::SerdeRoundTrip,
+        Law::WireRoundTrip,
+        Law::WireExtent,
         Law::CanonicalBytes,
         Law::Commutative,
         Law::Associative,
@@ -107,7 +113,7 @@ impl Law {
     /// How the values that a counterexample shows are related.
     pub(crate) const fn relation(self) -> &'static str {
         match self {
-            Law::Panics | Law::Invariant | Law::Effect => "found",
+            Law::Panics | Law::Invariant | Law::Effect | Law::WireExtent => "found",
             Law::Dots => "the first should be above the second",
             Law::Counters => "the first should not be below the second",
             _ => "these should be equal",
@@ -124,6 +130,8 @@ impl Law {
             Law::Restart => "restart",
             Law::Trimming => "trimming",
             Law::SerdeRoundTrip => "serde round-trip",
+            Law::WireRoundTrip => "wire round-trip",
+            Law::WireExtent => "wire extent",
             Law::CanonicalBytes => "canonical bytes",
             Law::Commutative => "commutative",
             Law::Associative => "associative",
@@ -156,6 +164,8 @@ impl Law {
             Law::Restart => "a restart keeps what was shown",
             Law::Trimming => "trimming changes nothing",
             Law::SerdeRoundTrip => "what is decoded equals what was encoded",
+            Law::WireRoundTrip => "what is read in binary form equals what was written",
+            Law::WireExtent => "binary forms that are cut short or go on are refused",
             Law::CanonicalBytes => "equal states give equal bytes",
             Law::Commutative => "a ∨ b == b ∨ a",
             Law::Associative => "(a ∨ b) ∨ c == a ∨ (b ∨ c)",

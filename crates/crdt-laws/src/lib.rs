@@ -138,7 +138,8 @@
 //! - [`Subject`]: how to drive a type; also how it restarts, forks and trims, where that is special, and what
 //!   holds inside every state. [`Model`]: what it
 //!   should show. Without a model, a type that loses the same updates everywhere passes most laws.
-//! - [`Suite`]: which laws, how many histories, which seed. [`Law`]: the laws by name. [`Violation`]: the counterexample.
+//! - [`Suite`]: which abilities, bytes in serde's formats and in the compact [binary form](crdt_core::wire) among them;
+//!   which laws, how many histories, which seed. [`Law`]: the laws by name. [`Violation`]: the counterexample.
 //! - [`Forks`]: states of one history as input to properties of one's own.
 //!
 //! # Soak
@@ -153,6 +154,7 @@
 //! those of honest systems. It does not forge states; decoding of hostile bytes is a matter for fuzzing.
 
 mod ability;
+mod bytes;
 mod checks;
 mod deltas;
 mod forks;

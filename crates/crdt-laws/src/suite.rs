@@ -7,7 +7,7 @@ use crate::{
     subject::{Model, Subject},
     world::World,
 };
-use crdt_core::Delta;
+use crdt_core::{Delta, wire::Wire};
 use quickcheck::{Arbitrary, Gen};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeSet, env, fmt};
@@ -31,7 +31,8 @@ const MOST_SHRINKS: u32 = 20_000;
 /// The checks to be run on a type: which laws, on how many histories, from which seed.
 ///
 /// A new suite checks what every [`Subject`] must keep; [`order`](Suite::order), [`delta`](Suite::delta),
-/// [`wire`](Suite::wire), [`serde`](Suite::serde) and [`model`](Suite::model) add the laws of what else the type can do.
+/// [`wire`](Suite::wire), [`serde`](Suite::serde), [`binary`](Suite::binary) and [`model`](Suite::model) add the laws of
+/// what else the type can do.
 ///
 /// The default of 1,000 histories takes about one second of one core for a small type with all of that, optimised, and
 /// some three seconds without optimisation. A step is checked in **O(r)** merges and deltas of `r` replicas (at most 6),
@@ -106,6 +107,18 @@ impl<S: Subject> Suite<S> {
         S::State: Serialize + DeserializeOwned,
     {
         self.abilities.serde();
+        self
+    }
+
+    /// Adds the laws of the compact binary form: what is read equals what was written, equal states give equal bytes, and
+    /// bytes of which some are missing or to which one was added are refused.
+    ///
+    /// For its deltas and versions, [`Wire`] can be checked as any property of values is.
+    pub fn binary(mut self) -> Self
+    where
+        S::State: Wire,
+    {
+        self.abilities.binary();
         self
     }
 

@@ -23,19 +23,17 @@ pub(crate) struct Elements<'a, E, C: Iterator<Item = &'a [E]>, H> {
 }
 
 impl<'a, E: Eq + Hash, C: Iterator<Item = &'a [E]>, H: Iterator<Item = Handle>> Elements<'a, E, C, H> {
-    pub(crate) fn new(births: &'a Births<E>, index: &'a Index, len: usize, chunks: C, handles: H) -> Self {
-        let several = index.len() > len;
-        Elements { births, index, left: len, several, current: [].iter(), chunks, handles }
+    pub(crate) fn new(births: &'a Births<E>, index: &'a Index, chunks: C, handles: H) -> Self {
+        let (left, several) = (index.distinct(), index.len() > index.distinct());
+        Elements { births, index, left, several, current: [].iter(), chunks, handles }
     }
 
     /// The next element that is not in the current chunk.
     fn find_next(&mut self) -> Option<&'a E> {
         if self.several {
             let (births, index) = (self.births, self.index);
-            return self
-                .handles
-                .find(|handle| is_least(births, index, *handle))
-                .map(|handle| births.element(handle));
+            let least = self.handles.find(|handle| index.is_least(births, *handle));
+            return least.map(|handle| births.element(handle));
         }
         loop {
             self.current = self.chunks.next()?.iter();
@@ -44,12 +42,6 @@ impl<'a, E: Eq + Hash, C: Iterator<Item = &'a [E]>, H: Iterator<Item = Handle>> 
             }
         }
     }
-}
-
-/// Whether a live birth is the first one of its element.
-fn is_least<E: Eq + Hash>(births: &Births<E>, index: &Index, handle: Handle) -> bool {
-    let (dot, element) = (births.dot(handle), births.element(handle));
-    !index.any(births, element, |other| births.dot(other) < dot)
 }
 
 impl<'a, E: Eq + Hash, C: Iterator<Item = &'a [E]>, H: Iterator<Item = Handle>> Iterator

@@ -6,7 +6,7 @@ use crate::{
     table::Position,
 };
 use alloc::{collections::VecDeque, vec::Vec};
-use core::{borrow::Borrow, fmt, hash::Hash};
+use core::{borrow::Borrow, convert::Infallible, fmt, hash::Hash};
 use crdt_core::{Dot, ReplicaId};
 use version_vector::VersionVector;
 
@@ -37,8 +37,6 @@ use version_vector::VersionVector;
 pub struct Kernel<E> {
     pub(crate) births: Births<E>,
     pub(crate) index: Index,
-    /// Distinct elements; there may be more live dots.
-    pub(crate) len: usize,
     /// Deaths in all rows.
     pub(crate) deaths: usize,
 }
@@ -49,11 +47,12 @@ const BATCH: usize = 16;
 /// Where a live dot was found.
 #[derive(Clone, Copy)]
 struct Place {
+    dot: Dot,
     row: u32,
     handle: Handle,
     hash: u64,
-    /// In the index.
-    position: Position,
+    /// In the table, if it is there.
+    position: Option<Position>,
 }
 
 /// What a [`Kernel`] reports to its watcher.
@@ -68,17 +67,17 @@ pub enum Change<'a, E> {
 impl<E> Kernel<E> {
     /// Without elements.
     pub fn new() -> Self {
-        Kernel { births: Births::new(), index: Index::default(), len: 0, deaths: 0 }
+        Kernel { births: Births::new(), index: Index::default(), deaths: 0 }
     }
 
     /// How many distinct elements there are. **O(1)**.
     pub fn len(&self) -> usize {
-        self.len
+        self.index.distinct()
     }
 
     /// Whether there are no elements. Deaths may be remembered all the same: see [`deaths`](Kernel::deaths).
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The live dots with their elements, ascending by replica and then by counter.
@@ -158,26 +157,20 @@ impl<E: Eq + Hash> Kernel<E> {
         self.index.has(self.index.hash(element), &self.births, element)
     }
 
-    /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one.
+    /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one, O(log n) for each of
+    /// several.
     pub fn dots<Q>(&self, element: &Q) -> Vec<Dot>
     where
         E: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let mut dots = Vec::new();
-        self.index.any(&self.births, element, |handle| {
-            dots.push(self.births.dot(handle));
-            false
-        });
-        dots.sort_unstable();
-        dots
+        self.index.dots(&self.births, element)
     }
 
-    /// The distinct elements, ascending by their least live dot. **O(n)**, and for an element with several live dots
-    /// their square: one for each replica that added it concurrently.
+    /// The distinct elements, ascending by their least live dot. **O(n)**.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &E> {
-        let Kernel { births, index, len, .. } = self;
-        Elements::new(births, index, *len, births.elements(), births.handles())
+        let Kernel { births, index, .. } = self;
+        Elements::new(births, index, births.elements(), births.handles())
     }
 
     /// Adds `element` by the event `dot`, which supersedes the element's live dots. **O(log n)** amortised.
@@ -186,14 +179,15 @@ impl<E: Eq + Hash> Kernel<E> {
     #[inline]
     pub fn add(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) {
         debug_assert!(self.is_ahead(dot), "{dot} is not new here");
-        let row = self.births.open(dot.replica);
-        if self.bear(row, dot, element, watch) {
-            let Some((_, handle)) = self.births.find(dot) else { return };
-            let mut older = self.dots(self.births.element(handle));
-            older.retain(|older| *older != dot);
-            self.kill_all(&older, watch);
-            self.record(dot, older);
+        let hash = self.index.hash(&element);
+        if self.index.has(hash, &self.births, &element) {
+            self.end(dot, hash, &element, watch);
         }
+        let row = self.births.open(dot.replica);
+        watch(Change::Born(dot, &element));
+        self.reserve(1);
+        let handle = self.births.push(row, dot.counter, element);
+        self.index.insert_first(hash, handle);
     }
 
     /// Makes room for `more` elements. A death in between may take it back.
@@ -212,13 +206,40 @@ impl<E: Eq + Hash> Kernel<E> {
         Q: Eq + Hash + ?Sized,
     {
         debug_assert!(self.is_ahead(dot), "{dot} is not new here");
-        let killed = self.dots(element);
-        self.kill_all(&killed, watch);
-        let any = !killed.is_empty();
-        if any {
-            self.record(dot, killed);
+        matches!(self.remove_by(|| Ok::<_, Infallible>(dot), element, watch), Ok(Some(_)))
+    }
+
+    /// As [`remove`](Kernel::remove), by an event that is taken only if the element is there.
+    pub(crate) fn remove_by<Q, X>(
+        &mut self,
+        event: impl FnOnce() -> Result<Dot, X>,
+        element: &Q,
+        watch: &mut impl FnMut(Change<'_, E>),
+    ) -> Result<Option<Dot>, X>
+    where
+        E: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.index.hash(element);
+        if !self.index.has(hash, &self.births, element) {
+            return Ok(None);
         }
-        any
+        let event = event()?;
+        self.end(event, hash, element, watch);
+        Ok(Some(event))
+    }
+
+    /// Ends the live dots of an element by an event.
+    fn end<Q>(&mut self, event: Dot, hash: u64, element: &Q, watch: &mut impl FnMut(Change<'_, E>))
+    where
+        E: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        while let Some((dot, handle)) = self.index.least(hash, &self.births, element) {
+            let (row, position) = (self.births.row_of(handle), self.index.position(hash, handle));
+            self.bury(Place { dot, row, handle, hash, position }, watch);
+            self.record(event, [dot]);
+        }
     }
 
     /// Removes all elements by the event `dot`; false, and nothing has happened, if there were none. **O(n)**.
@@ -238,77 +259,68 @@ impl<E: Eq + Hash> Kernel<E> {
             .collect();
         self.index.clear();
         self.births.clear();
-        self.len = 0;
         self.record(dot, killed);
         true
     }
 
-    /// Makes an element live; true if it had other live dots.
-    #[inline]
-    pub(crate) fn bear(
+    /// Ends those of the dots that live; true if any did.
+    pub(crate) fn kill_all(
         &mut self,
-        row: u32,
-        dot: Dot,
-        element: E,
+        mut dots: impl Iterator<Item = Dot>,
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
-        watch(Change::Born(dot, &element));
-        self.reserve(1);
-        let birth = |births: &mut Births<E>, element| births.push(row, dot.counter, element);
-        let had_other = self.index.insert_new(&mut self.births, element, birth);
-        self.len += usize::from(!had_other);
-        had_other
-    }
-
-    /// Ends those of the dots that live; true if any did.
-    pub(crate) fn kill_all(&mut self, dots: &[Dot], watch: &mut impl FnMut(Change<'_, E>)) -> bool {
         let before = self.index.len();
-        for batch in dots.chunks(BATCH) {
-            // First all are found, then all are ended: the processor can wait for many places of memory at a time, but
-            // hardly beyond a change.
-            let mut found = [None; BATCH];
-            for (place, dot) in found.iter_mut().zip(batch) {
-                *place = self.locate(*dot);
+        loop {
+            // First some are found, then they are ended: the processor can wait for many places of memory at a time,
+            // but hardly beyond a change.
+            let mut found = [const { None::<Place> }; BATCH];
+            let mut count = 0;
+            for place in dots.by_ref().filter_map(|dot| self.locate(dot)) {
+                found[count] = Some(place);
+                count += 1;
+                if count == BATCH {
+                    break;
+                }
             }
             let mut is_valid = true;
-            for (place, dot) in found.into_iter().zip(batch) {
-                let place = if is_valid { place } else { self.locate(*dot) };
-                is_valid &= place.is_none_or(|place| self.bury(*dot, place, watch));
+            for place in found[..count].iter().flatten() {
+                let place = if is_valid { Some(*place) } else { self.locate(place.dot) };
+                is_valid &= place.is_none_or(|place| self.bury(place, watch));
+            }
+            if count < BATCH {
+                return self.index.len() < before;
             }
         }
-        self.index.len() < before
     }
 
     /// Ends a live dot; nothing happens if it is not.
     pub(crate) fn kill(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
         if let Some(place) = self.locate(dot) {
-            self.bury(dot, place, watch);
+            self.bury(place, watch);
         }
     }
 
     fn locate(&self, dot: Dot) -> Option<Place> {
         let (row, handle) = self.births.find(dot)?;
         let hash = self.index.hash(self.births.element(handle));
-        Some(Place { row, handle, hash, position: self.index.position(hash, handle)? })
+        Some(Place { dot, row, handle, hash, position: self.index.position(hash, handle) })
     }
 
     /// Ends a dot whose place was found; false if places that were found are not valid any more.
-    fn bury(&mut self, dot: Dot, place: Place, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
-        let Place { row, handle, hash, position } = place;
+    fn bury(&mut self, place: Place, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+        let Place { dot, row, handle, hash, position } = place;
         // A dot may be named twice.
         if !self.births.is_live(handle) {
             return true;
         }
         let element = self.births.remove(row, handle);
-        let distinct = self.index.len() == self.len;
-        self.index.remove(hash, position);
-        let is_gone = distinct || !self.index.has(hash, &self.births, &element);
-        self.len -= usize::from(is_gone);
+        self.index.remove(hash, &self.births, (dot, &element), (handle, position));
         watch(Change::Died(dot, &element));
         let is_thin = self.births.is_thin(row);
         if is_thin {
             let index = &mut self.index;
-            self.births.sweep(row, |element, from, to| index.moved(index.hash(element), from, to));
+            self.births
+                .sweep(row, |(dot, element), from, to| index.moved(index.hash(element), dot, from, to));
         }
         // O(1) amortised over the deaths that led here.
         let (resettle, shrink) = (self.births.is_oversized(), self.index.is_oversized());
@@ -316,7 +328,7 @@ impl<E: Eq + Hash> Kernel<E> {
             self.births.resettle();
         }
         if shrink {
-            self.index.rebuild(&self.births, self.index.len() * 2);
+            self.index.shrink(&self.births);
         } else if resettle {
             self.index.refill(&self.births);
         }

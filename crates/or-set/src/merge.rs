@@ -1,7 +1,7 @@
 //! How a kernel learns from others: cutting a slice, applying one, and joining another kernel.
 
 use crate::{
-    births::Handle,
+    births::{Births, Handle},
     chunk::SLOTS,
     kernel::{Change, Kernel},
     row::Row,
@@ -61,7 +61,7 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = self.apply_deaths(&slice, seen, until, watch);
-        self.reserve(slice.births.iter().filter(|(dot, _)| !seen.contains(*dot)).count());
+        self.expect(&slice.births, seen);
         for (dot, element) in slice.births {
             grew |= !seen.contains(dot) && self.take(dot, element, watch);
         }
@@ -80,7 +80,7 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut grew = self.apply_deaths(slice, seen, until, watch);
-        self.reserve(slice.births.iter().filter(|(dot, _)| !seen.contains(*dot)).count());
+        self.expect(&slice.births, seen);
         for (dot, element) in &slice.births {
             grew |= !seen.contains(*dot) && self.take(*dot, element.clone(), watch);
         }
@@ -99,14 +99,28 @@ impl<E: Eq + Hash> Kernel<E> {
             let births = slice.births.iter().map(|(dot, _)| Run::from(*dot));
             let dead = without(without(self.covered(until), survivors.iter().copied()), births);
             let dead: Vec<Dot> = dead.flat_map(Run::dots).collect();
-            grew |= self.kill_all(&dead, watch);
+            grew |= self.kill_all(dead.into_iter(), watch);
         }
-        for events in slice.deaths.chunk_by(|a, b| a.0.replica == b.0.replica) {
-            let replica = events[0].0.replica;
-            let deaths = events.iter().map(|(event, killed)| (event.counter, *killed));
-            grew |= self.take_deaths(replica, seen.get(replica), deaths, watch);
+        let rows = news_of(&slice.deaths, seen);
+        self.births.open_all(rows.clone().map(|(replica, ..)| replica));
+        for (replica, known, deaths) in rows {
+            let after = |known| {
+                let from = deaths.partition_point(|(event, _)| event.counter <= known);
+                deaths[from..].iter().map(|(event, killed)| (event.counter, *killed))
+            };
+            grew |= self.take_deaths(replica, known, after, watch);
         }
         grew
+    }
+
+    /// Makes room for those births of a slice that are new.
+    fn expect(&mut self, births: &[(Dot, E)], seen: &VersionVector) {
+        let rows = news_of(births, seen);
+        self.births.open_all(rows.clone().map(|(replica, ..)| replica));
+        self.reserve(
+            rows.map(|(_, known, births)| births.iter().filter(|birth| birth.0.counter > known).count())
+                .sum(),
+        );
     }
 
     /// Joins another kernel; true exactly when it had something new. **O(r log n)** for r replicas, and what is new;
@@ -126,9 +140,8 @@ impl<E: Eq + Hash> Kernel<E> {
     where
         E: Clone,
     {
-        let mut grew = self.merge_deaths(other, seen, theirs, their_floor, watch);
         let news = other.news(seen);
-        self.reserve(news.iter().map(|(row, known)| other.births.count_after(row, *known)).sum());
+        let mut grew = self.merge_deaths(other, &news, (seen, theirs, their_floor), watch);
         for (row, known) in news {
             for chunk in other.births.chunks_after(row, known) {
                 let (mut counters, elements) = chunk.after(known);
@@ -151,8 +164,7 @@ impl<E: Eq + Hash> Kernel<E> {
         their_floor: &VersionVector,
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
-        let mut grew = self.merge_deaths(&other, seen, theirs, their_floor, watch);
-        self.reserve(other.news(seen).iter().map(|(row, known)| other.births.count_after(row, *known)).sum());
+        let mut grew = self.merge_deaths(&other, &other.news(seen), (seen, theirs, their_floor), watch);
         other.births.take_after(
             |replica| seen.get(replica),
             |run, elements| grew |= self.take_run(run, elements, watch),
@@ -160,22 +172,26 @@ impl<E: Eq + Hash> Kernel<E> {
         grew
     }
 
+    /// Takes the deaths of another kernel, and makes room for its births.
     fn merge_deaths(
         &mut self,
         other: &Self,
-        seen: &VersionVector,
-        theirs: &VersionVector,
-        their_floor: &VersionVector,
+        news: &[(&Row, u64)],
+        (seen, theirs, their_floor): (&VersionVector, &VersionVector, &VersionVector),
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = false;
         if seen.covers(their_floor).is_err() {
             let dead = without(self.covered(theirs), other.births.runs());
             let dead: Vec<Dot> = dead.flat_map(Run::dots).collect();
-            grew |= self.kill_all(&dead, watch);
+            grew |= self.kill_all(dead.into_iter(), watch);
         }
-        for (row, known) in other.births.beside(seen).filter(|(row, known)| row.last_death() > *known) {
-            grew |= self.take_deaths(row.id, known, row.deaths_after(known), watch);
+        self.births.open_all(news.iter().map(|(row, _)| row.id));
+        for (row, known) in news.iter().filter(|(row, known)| row.last_death() > *known) {
+            grew |= self.take_deaths(row.id, *known, |known| row.deaths_after(known), watch);
+        }
+        if self.index.spare() < other.index.len() {
+            self.reserve(news.iter().map(|(row, known)| other.births.count_after(row, *known)).sum());
         }
         grew
     }
@@ -185,25 +201,22 @@ impl<E: Eq + Hash> Kernel<E> {
         self.births.runs().filter_map(|run| run.up_to(version.get(run.replica)))
     }
 
-    /// Records and executes the deaths by events of `replica` that are beyond `known` and beyond its log.
-    fn take_deaths(
+    /// Executes and records the deaths by events of `replica` that are beyond `known` and beyond its log; `after` gives
+    /// those beyond a counter.
+    fn take_deaths<D: ExactSizeIterator<Item = (u64, Dot)> + Clone>(
         &mut self,
         replica: ReplicaId,
         known: u64,
-        deaths: impl Iterator<Item = (u64, Dot)>,
+        after: impl FnOnce(u64) -> D,
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let row = self.births.open(replica);
-        let known = known.max(self.births.row(row).last_death());
-        let log = &mut self.births.row_mut(row).deaths;
-        let mut killed = Vec::new();
-        for death in deaths.filter(|(event, _)| *event > known) {
-            log.push_back(death);
-            killed.push(death.1);
-        }
-        self.deaths += killed.len();
-        self.kill_all(&killed, watch);
-        !killed.is_empty()
+        let deaths = after(known.max(self.births.row(row).last_death()));
+        let count = deaths.len();
+        self.kill_all(deaths.clone().map(|death| death.1), watch);
+        self.births.row_mut(row).deaths.extend(deaths);
+        self.deaths += count;
+        count > 0
     }
 
     /// Appends to the births of the dot's replica; false, and nothing has happened, if they are already that far.
@@ -212,29 +225,20 @@ impl<E: Eq + Hash> Kernel<E> {
         if self.births.row(row).last_birth >= dot.counter {
             return false;
         }
-        if self.bear(row, dot, element, watch) {
-            self.supersede(dot, watch);
+        watch(Change::Born(dot, &element));
+        self.reserve(1);
+        let hash = self.index.hash(&element);
+        let birth = |births: &mut Births<E>, element| births.push(row, dot.counter, element);
+        if let Some(older) = self.index.insert_new(hash, &mut self.births, (dot, element), birth) {
+            self.kill(older, watch);
         }
         true
     }
 
-    /// The rows with births beyond `seen`, and what it has of them.
+    /// The rows with births or deaths beyond `seen`, and what it has of them.
     fn news(&self, seen: &VersionVector) -> Vec<(&Row, u64)> {
-        self.births.beside(seen).filter(|(row, known)| row.last_birth > *known).collect()
-    }
-
-    /// Ends the older dot that the same replica has given to an equal element. A replica's add supersedes its own older
-    /// dot; the deaths of an honest peer have said so before, or will.
-    fn supersede(&mut self, dot: Dot, watch: &mut impl FnMut(Change<'_, E>)) {
-        let Some((row, handle)) = self.births.find(dot) else { return };
-        let mut older = None;
-        self.index.any(&self.births, self.births.element(handle), |other| {
-            older = Some(other).filter(|other| self.births.row_of(*other) == row && *other != handle);
-            older.is_some()
-        });
-        if let Some(older) = older {
-            self.kill(self.births.dot(older), watch);
-        }
+        let has_news = |row: &Row, known| row.last_death() > known || row.live > 0 && row.last_birth > known;
+        self.births.beside(seen).filter(|(row, known)| has_news(row, *known)).collect()
     }
 
     /// As [`take`](Kernel::take), of births with consecutive counters.
@@ -265,13 +269,13 @@ impl<E: Eq + Hash> Kernel<E> {
             let (handle, count) = self.births.append(row, first, run.last - first + 1, &mut *elements);
             for (handle, counter) in handle.following(count).zip(first..=run.last) {
                 let dot = Dot::new(run.replica, counter);
-                if self.enter(dot, handle, watch) {
-                    again.push(dot);
+                if let Some(older) = self.enter(dot, handle, watch) {
+                    again.push(older);
                 }
             }
-            // Chunk by chunk: what a hostile peer repeats is then compared with no more than a chunk.
-            for dot in again {
-                self.supersede(dot, watch);
+            // Handles change when a dot dies, so first all births of the chunk are entered.
+            for older in again {
+                self.kill(older, watch);
             }
             if run.last - first < u64::from(count) {
                 return true;
@@ -280,13 +284,25 @@ impl<E: Eq + Hash> Kernel<E> {
         }
     }
 
-    /// Indexes a birth; true if the element had other live dots.
+    /// Indexes a birth. A replica's add supersedes its own older dot: if that lives, it is returned, and to be ended. The
+    /// deaths of an honest peer have said so before, or will.
     #[inline]
-    fn enter(&mut self, dot: Dot, handle: Handle, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+    fn enter(&mut self, dot: Dot, handle: Handle, watch: &mut impl FnMut(Change<'_, E>)) -> Option<Dot> {
         let element = self.births.element(handle);
         watch(Change::Born(dot, element));
-        let had_other = self.index.insert(&self.births, element, handle);
-        self.len += usize::from(!had_other);
-        had_other
+        self.index.insert(&self.births, element, dot, handle)
     }
+}
+
+/// The entries of a slice that are beyond `seen`, by replica: its id, how far it was seen, and its entries, of which
+/// the last is beyond that.
+fn news_of<'a, T>(
+    entries: &'a [(Dot, T)],
+    seen: &VersionVector,
+) -> impl Iterator<Item = (ReplicaId, u64, &'a [(Dot, T)])> + Clone {
+    entries.chunk_by(|a, b| a.0.replica == b.0.replica).filter_map(|row| {
+        let last = row[row.len() - 1].0;
+        let known = seen.get(last.replica);
+        (known < last.counter).then_some((last.replica, known, row))
+    })
 }

@@ -39,10 +39,12 @@ impl Row {
     }
 
     /// The greatest counter in here; 0 for none.
+    #[inline]
     pub(crate) fn last(&self) -> u64 {
         self.last_birth.max(self.last_death())
     }
 
+    #[inline]
     pub(crate) fn last_death(&self) -> u64 {
         self.deaths.back().map_or(0, |death| death.0)
     }
@@ -103,7 +105,7 @@ impl Row {
     }
 
     /// The deaths by events with a counter above `known`.
-    pub(crate) fn deaths_after(&self, known: u64) -> impl Iterator<Item = (u64, Dot)> {
+    pub(crate) fn deaths_after(&self, known: u64) -> impl ExactSizeIterator<Item = (u64, Dot)> + Clone {
         self.deaths.range(self.deaths_known(known)..).copied()
     }
 

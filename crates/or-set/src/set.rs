@@ -3,7 +3,7 @@ use crate::{
     slice::Slice,
 };
 use alloc::vec::Vec;
-use core::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash};
+use core::{borrow::Borrow, cmp::Ordering, fmt, hash::Hash, mem};
 use crdt_core::{Delta, Dot, Dotted, Gap, Merge, ReplicaId, Tick, UpdateError};
 use version_vector::{Causality, VersionVector};
 
@@ -33,6 +33,11 @@ const ELEMENTS_PER_DEATH: usize = 16;
 /// deserialising, deltas for those who are behind the floor list the dots that live (as ranges), and a merge compares
 /// them. This costs time and bytes and never changes a result; memory and floor are not part of equality nor of the
 /// encoding.
+///
+/// # Elements that panic
+///
+/// If `Hash` or `Eq` of an element panics in the middle of a change, what the set holds afterwards is not specified: it
+/// is to be dropped. What it was to be merged with is as it was.
 ///
 /// # Source
 ///
@@ -140,9 +145,9 @@ impl<E> OrSet<E> {
     /// too. Where it is not, what is remembered here was complete before and stays so; always joining the floors
     /// would forget it.
     fn join_context(&mut self, theirs: &VersionVector, their_floor: &VersionVector) {
-        let raised: VersionVector =
-            their_floor.difference(&self.version).map(|(replica, unseen)| (replica, *unseen.end())).collect();
-        if !raised.is_empty() {
+        if self.version.covers(their_floor).is_err() {
+            let raised = their_floor.difference(&self.version);
+            let raised: VersionVector = raised.map(|(replica, unseen)| (replica, *unseen.end())).collect();
             self.floor.merge(&raised);
             // What lies below the floor is of no use to anyone.
             self.kernel.forget_deaths(&self.floor);
@@ -163,7 +168,8 @@ impl<E: Eq + Hash> OrSet<E> {
         self.kernel.contains(element)
     }
 
-    /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one.
+    /// The live dots of `element`, ascending; at most one for each replica. **O(1)** for one, O(log n) for each of
+    /// several.
     pub fn dots<Q>(&self, element: &Q) -> Vec<Dot>
     where
         E: Borrow<Q>,
@@ -231,13 +237,11 @@ impl<E: Eq + Hash> OrSet<E> {
         Q: Eq + Hash + ?Sized,
     {
         let tick = tick.follows(self)?;
-        if !self.contains(element) {
-            return Ok(None);
+        let removed = self.kernel.remove_by(|| tick.take(), element, &mut ignore)?;
+        if let Some(dot) = removed {
+            self.advance(dot);
         }
-        let dot = tick.take()?;
-        self.kernel.remove(dot, element, &mut ignore);
-        self.advance(dot);
-        Ok(Some(dot))
+        Ok(removed)
     }
 
     /// Removes all elements that are here, by one event; `None`, and no number is used, if there are none. **O(n)**.
@@ -272,6 +276,30 @@ impl<E: Eq + Hash> OrSet<E> {
         Ok(news)
     }
 
+    /// Learns what is new in another set.
+    fn join(&mut self, OrSet { kernel, version, floor }: &Self)
+    where
+        E: Clone,
+    {
+        self.kernel.merge(kernel, &self.version, version, floor, &mut ignore);
+        self.join_context(version, floor);
+    }
+
+    /// How many changes there are at most to learn from another set: they are events, and it has them.
+    fn news_in(&self, other: &Self) -> u128 {
+        other.version.ahead_of(&self.version).min((other.len() + other.deaths()) as u128)
+    }
+
+    /// Whether a copy of another set, and what is new here, is less work than what is new there.
+    fn is_far_behind(&self, other: &Self) -> bool {
+        let events =
+            |set: &Self| -> u128 { set.version.iter().map(|(_, counter)| u128::from(counter)).sum() };
+        // Two elements, or a row, are copied in about the time of one change.
+        let copy = (other.len() / 2 + other.version.len()) as u128;
+        // What both have cancels out, so this is quickly known of most.
+        events(other).saturating_sub(events(self)) > copy && self.news_in(other) > other.news_in(self) + copy
+    }
+
     fn advance(&mut self, dot: Dot) {
         self.version.advance(dot);
         self.bound_deaths();
@@ -283,17 +311,23 @@ fn ignore<E>(_: Change<'_, E>) {}
 impl<E: Eq + Hash + Clone> Merge for OrSet<E> {
     /// **O(r log n)** for r replicas, and what is new here; O(r) if nothing is. O(n) where deaths that would be
     /// needed are forgotten.
+    ///
+    /// Where more has happened there than is there, it takes a copy and merges what is new here into that. What is
+    /// remembered of deaths is then the other side's: that only costs later deltas bytes.
     fn merge(&mut self, other: &Self) -> bool {
         match self.version.compare(&other.version) {
             Causality::Equal | Causality::After => return false,
-            Causality::Before if self.version.is_empty() => {
+            Causality::Before if self.version.is_empty() || self.is_far_behind(other) => {
                 self.clone_from(other);
                 return true;
             }
-            Causality::Before | Causality::Concurrent => {}
+            Causality::Concurrent if self.is_far_behind(other) => {
+                let mut joined = other.clone();
+                joined.join(self);
+                *self = joined;
+            }
+            Causality::Before | Causality::Concurrent => self.join(other),
         }
-        self.kernel.merge(&other.kernel, &self.version, &other.version, &other.floor, &mut ignore);
-        self.join_context(&other.version, &other.floor);
         true
     }
 
@@ -310,7 +344,7 @@ impl<E: Eq + Hash + Clone> Merge for OrSet<E> {
         }
         // The join is the same either way round.
         if self.len() < other.len() {
-            core::mem::swap(self, &mut other);
+            mem::swap(self, &mut other);
         }
         let OrSet { kernel, version, floor } = other;
         self.kernel.merge_owned(kernel, &self.version, &version, &floor, &mut ignore);

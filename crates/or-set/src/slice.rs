@@ -33,7 +33,7 @@ impl<E> Slice<E> {
         let is_dot = |dot: Dot| dot.counter > 0;
         let is_valid = births.is_sorted_by(|a, b| a.0 < b.0)
             && deaths.is_sorted_by(|a, b| a < b)
-            && births.first().is_none_or(|(dot, _)| is_dot(*dot))
+            && births.iter().all(|(dot, _)| is_dot(*dot))
             && deaths.iter().all(|(event, killed)| is_dot(*event) && is_dot(*killed));
         is_valid.then_some(Slice { births, deaths, survivors: None })
     }
@@ -187,6 +187,7 @@ mod tests {
         let born = |dots: &[Dot]| dots.iter().map(|dot| (*dot, dot.counter)).collect::<Vec<_>>();
         assert!(Slice::from_parts(born(&[dot(1, 2), dot(1, 1)]), Vec::new()).is_none());
         assert!(Slice::from_parts(born(&[dot(1, 0)]), Vec::new()).is_none());
+        assert!(Slice::from_parts(born(&[dot(1, 1), dot(2, 0)]), Vec::new()).is_none());
         assert!(Slice::<u64>::from_parts(Vec::new(), [(dot(2, 1), dot(1, 0))].into()).is_none());
         let mut one = Slice::from_parts(born(&[dot(1, 1), dot(1, 3)]), Vec::new()).unwrap();
         let other =

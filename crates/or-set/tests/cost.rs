@@ -1,9 +1,10 @@
 //! Costs, counted and not timed: what is hashed and compared depends on what changed, not on what is there; and
 //! memory of removals is bounded.
 
-use or_set::{Delta, Merge, OrSet, Replica, ReplicaId};
+use or_set::{DecodeError, Delta, Merge, OrSet, Replica, ReplicaId, VersionVector, Wire};
 use std::{
     cell::Cell,
+    collections::VecDeque,
     hash::{Hash, Hasher},
 };
 
@@ -38,6 +39,16 @@ impl Clone for Counted {
     fn clone(&self) -> Self {
         count(&CLONES);
         Counted(self.0)
+    }
+}
+
+impl Wire for Counted {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode(reader: &mut crdt_core::wire::Reader<'_>) -> Result<Self, DecodeError> {
+        u32::decode(reader).map(Counted)
     }
 }
 
@@ -95,6 +106,80 @@ fn a_merge_costs_what_changed() {
     assert!(probes_small <= 40 && probes <= 40, "{probes_small}, {probes}");
     let (grew, probes, clones) = counted(|| large.merge(&large_other));
     assert_eq!((grew, probes, clones), (false, 0, 0));
+}
+
+/// Who has missed more than there is takes a copy, and probes for what is new here.
+#[test]
+fn a_set_that_is_far_behind_is_copied() {
+    let [ann, mut bob] = diverged(100);
+    let mut late = bob.state().clone();
+    for n in 0..1_000 {
+        bob.update(|set, tick| set.add(tick, Counted(n % 90))).unwrap();
+    }
+    let (grew, probes, clones) = counted(|| late.merge(&bob));
+    assert_eq!((grew, probes, clones), (true, 0, bob.len()));
+    assert_eq!(&late, bob.state());
+
+    let mut merged = ann.state().clone();
+    let (grew, probes, clones) = counted(|| merged.merge(&bob));
+    assert!(grew && probes <= 40 && clones == bob.len() + 5, "{probes}, {clones}");
+    bob.merge(&ann);
+    assert_eq!(&merged, bob.state());
+}
+
+/// One element that `n` replicas have added concurrently, and another of each.
+fn crowded(n: u32) -> OrSet<Counted> {
+    let alone = |n: u32| {
+        let mut replica = Replica::new(ReplicaId::new(u64::from(n.reverse_bits()) + 1), OrSet::new());
+        replica.update(|set, tick| set.extend(tick, [Counted(u32::MAX), Counted(n)])).unwrap();
+        replica.into_state()
+    };
+    let mut sets: VecDeque<OrSet<Counted>> = (0..n).map(alone).collect();
+    loop {
+        let mut one = sets.pop_front().unwrap();
+        let Some(other) = sets.pop_front() else { return one };
+        one.merge_owned(other);
+        sets.push_back(one);
+    }
+}
+
+/// Whatever is done with an element that many replicas have added concurrently, no dot is compared with all others.
+#[test]
+fn an_element_that_many_have_added_is_not_quadratic() {
+    const EACH: usize = 60;
+    for n in [100, 4_000_u32] {
+        let replicas = n as usize;
+        let (mut set, _, _) = counted(|| crowded(n));
+        assert_eq!((set.len(), set.live().count()), (replicas + 1, 2 * replicas));
+        let probed =
+            |what: &str, probes: usize| assert!(probes <= EACH * replicas, "{what}: {probes} for {n}");
+
+        let bytes = set.to_bytes();
+        let (decoded, probes, _) = counted(|| OrSet::<Counted>::from_bytes(&bytes).unwrap());
+        probed("decode", probes);
+        let (count, probes, _) = counted(|| decoded.iter().count());
+        probed("iterate", probes);
+        assert_eq!(count, replicas + 1);
+        let (applied, probes, _) = counted(|| {
+            let mut empty = OrSet::new();
+            empty.apply(&set.delta_since(&VersionVector::new())).unwrap();
+            empty
+        });
+        probed("apply", probes);
+        assert!(decoded == set && applied == set);
+        let (dots, probes, _) = counted(|| set.dots(&Counted(u32::MAX)));
+        probed("dots", probes);
+        assert!(dots.len() == replicas && dots.is_sorted());
+
+        let mut other = Replica::new(ReplicaId::new(u64::MAX), decoded);
+        let (removed, probes, _) =
+            counted(|| other.update(|set, tick| set.remove(tick, &Counted(u32::MAX))).unwrap());
+        probed("remove", probes);
+        assert!(removed.is_some() && other.live().count() == replicas);
+        let (grew, probes, _) = counted(|| set.merge(&other));
+        probed("merge", probes);
+        assert!(grew && &set == other.state());
+    }
 }
 
 #[test]

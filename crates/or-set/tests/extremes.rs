@@ -3,7 +3,7 @@
 mod common;
 
 use common::id;
-use or_set::{Dot, Kernel, VersionVector};
+use or_set::{Dot, Kernel, Merge, OrSet, Replica, VersionVector};
 use std::{
     cell::Cell,
     hash::{Hash, Hasher},
@@ -115,6 +115,77 @@ fn an_element_has_one_dot_of_each_replica() {
     assert!(earlier.merge(&later, &seen, &version, &VersionVector::new(), &mut |_| ()));
     assert_eq!(earlier.len(), 100);
     assert!(earlier.live().map(|(dot, _)| dot.counter).eq((21..=50).chain(151..=220)));
+}
+
+thread_local! {
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// A number that panics when it is hashed or compared once too often.
+#[derive(Clone, Debug, Eq)]
+struct Fragile(u32);
+
+fn strain() {
+    match LEFT.get().checked_sub(1) {
+        Some(left) => LEFT.set(left),
+        // As a panic that prints nothing.
+        None => std::panic::resume_unwind(Box::new("once too often")),
+    }
+}
+
+impl PartialEq for Fragile {
+    fn eq(&self, other: &Self) -> bool {
+        strain();
+        self.0 == other.0
+    }
+}
+
+impl Hash for Fragile {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        strain();
+        self.0.hash(state);
+    }
+}
+
+/// Wherever an element panics: the other side is what it was, and a merge that copies leaves both so.
+#[test]
+fn elements_that_panic() {
+    type Set = Replica<OrSet<Fragile>>;
+    let add = |set: &mut Set, all: std::ops::Range<u32>| {
+        set.update(|set, tick| set.extend(tick, all.map(Fragile))).unwrap();
+    };
+    let (mut ann, mut bob) = (Set::new(id(1), OrSet::new()), Set::new(id(2), OrSet::new()));
+    add(&mut ann, 0..100);
+    bob.merge(&ann);
+    add(&mut ann, 90..110);
+    add(&mut bob, 50..150);
+    bob.update(|set, tick| set.remove(tick, &Fragile(3))).unwrap();
+    let mut far = Set::new(id(3), bob.state().clone());
+    for _ in 0..10 {
+        add(&mut far, 0..60);
+    }
+    for (other, is_copied) in [(&bob, false), (&far, true)] {
+        let before = other.state().clone();
+        let mut expected = ann.state().clone();
+        expected.merge(other);
+        let mut panics = 0;
+        loop {
+            let mut merged = ann.state().clone();
+            LEFT.set(panics);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| merged.merge(other)));
+            LEFT.set(usize::MAX);
+            assert_eq!(other.state(), &before);
+            if outcome.is_ok() {
+                assert_eq!(merged, expected);
+                break;
+            }
+            panics += 1;
+            if is_copied {
+                assert_eq!(&merged, ann.state());
+            }
+        }
+        assert!(panics > 20, "{panics}");
+    }
 }
 
 /// A peer may tell the death of a dot as often as it likes.

@@ -1,7 +1,10 @@
 //! Updates kept by their dots, in a map: what the kit says of refusals, trimming, invariants, bytes and panics.
 
 use crate::caught;
-use crdt_core::{Dot, Dotted, Merge, Replica, ReplicaId, Rows};
+use crdt_core::{
+    Dot, Dotted, Merge, Replica, ReplicaId, Rows,
+    wire::{DecodeError, Reader, Wire},
+};
 use crdt_laws::{Law, Outcome, Subject, Suite};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -23,6 +26,10 @@ const MERGE_ASSERTS: u8 = 6;
 const TRIMMED_IN_BYTES: u8 = 7;
 /// A step that is not an update panics.
 const TRIM_PANICS: u8 = 8;
+/// The binary form has no place for what a line says.
+const SILENT_IN_BINARY: u8 = 9;
+/// The binary form goes on to the end of the bytes, wherever that is.
+const ENDLESS_IN_BINARY: u8 = 10;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Log<const BUG: u8> {
@@ -81,6 +88,34 @@ impl<const BUG: u8> Dotted for Log<BUG> {
     }
 }
 
+impl<const BUG: u8> Wire for Log<BUG> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let said = |line: u8| if BUG == SILENT_IN_BINARY { 0 } else { line };
+        let lines: Vec<(Dot, u8)> = self.lines.0.iter().map(|(dot, line)| (*dot, said(*line))).collect();
+        if BUG == TRIMMED_IN_BYTES {
+            self.trimmed.encode(out);
+        }
+        if BUG == ENDLESS_IN_BINARY {
+            return lines.iter().for_each(|line| line.encode(out));
+        }
+        lines.encode(out);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let trimmed = if BUG == TRIMMED_IN_BYTES { u64::decode(reader)? } else { 0 };
+        let mut lines = Vec::new();
+        if BUG == ENDLESS_IN_BINARY {
+            while !reader.rest().is_empty() {
+                lines.push(<(Dot, u8)>::decode(reader)?);
+            }
+        } else {
+            lines = Vec::decode(reader)?;
+        }
+        let lines = BTreeMap::from_iter(lines);
+        Ok(Log { count: lines.len(), lines: Lines(lines), trimmed })
+    }
+}
+
 struct Driver<const BUG: u8>;
 
 impl<const BUG: u8> Subject for Driver<BUG> {
@@ -130,9 +165,11 @@ fn contains(text: &str, parts: &[&str]) {
 
 #[test]
 fn sound() {
-    let report = suite::<SOUND>().serde().cases(300).run().unwrap_or_else(|violation| panic!("{violation}"));
+    let report =
+        suite::<SOUND>().serde().binary().cases(300).run().unwrap_or_else(|violation| panic!("{violation}"));
     assert!(report.accepted() > 500 && report.refused() == 0, "{report}");
-    for law in [Law::Panics, Law::Invariant, Law::Trimming, Law::CanonicalBytes] {
+    let of_bytes = [Law::SerdeRoundTrip, Law::WireRoundTrip, Law::WireExtent, Law::CanonicalBytes];
+    for law in [Law::Panics, Law::Invariant, Law::Trimming].into_iter().chain(of_bytes) {
         assert!(report.checks(law) > 100, "{report}");
     }
     assert_eq!(report.checks(Law::Effect), report.accepted());
@@ -171,6 +208,7 @@ fn a_trim_that_loses_state() {
 fn metadata_that_is_trimmed_and_serialised() {
     caught(suite::<TRIMMED_IN_BYTES>().serde(), Law::CanonicalBytes);
     suite::<TRIMMED_IN_BYTES>().serde().without(Law::CanonicalBytes).cases(100).check();
+    caught(suite::<TRIMMED_IN_BYTES>().binary(), Law::CanonicalBytes);
 }
 
 #[test]
@@ -183,6 +221,18 @@ fn a_count_that_merging_leaves_behind() {
 fn keys_that_json_does_not_take() {
     let text = caught(suite::<PAIRS_AS_KEYS>().serde(), Law::SerdeRoundTrip).to_string();
     contains(&text, &["key must be a string", "list of pairs"]);
+}
+
+#[test]
+fn a_binary_form_that_forgets() {
+    let text = caught(suite::<SILENT_IN_BINARY>().binary(), Law::WireRoundTrip).to_string();
+    contains(&text, &["A after [1, 1, ", "{a:1: 0}", "{a:1: 1}"]);
+}
+
+#[test]
+fn a_binary_form_without_an_end() {
+    let text = caught(suite::<ENDLESS_IN_BINARY>().binary(), Law::WireExtent).to_string();
+    contains(&text, &["  found\n", "[1] is read as", "the bytes of A"]);
 }
 
 #[test]
