@@ -158,12 +158,13 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn push(&mut self, batch: Arc<Batch>, limit: usize) {
         let of_origin = self.batches.entry(batch.origin).or_default();
-        if of_origin.back().is_some_and(|last| last.until >= batch.until) {
+        let at = of_origin.partition_point(|other| other.until < batch.until);
+        if of_origin.get(at).is_some_and(|other| other.until == batch.until || other.since < batch.until) {
             return;
         }
         self.bytes += batch.bytes();
         self.order.push_back(batch.origin);
-        of_origin.push_back(batch);
+        of_origin.insert(at, batch);
         while self.bytes > limit {
             let Some(origin) = self.order.pop_front() else { break };
             let oldest = self.batches.get_mut(&origin).and_then(VecDeque::pop_front);
@@ -203,13 +204,13 @@ mod tests {
     fn a_log_gives_what_follows_without_a_gap_and_forgets_the_oldest() {
         let mut log = Log::default();
         let one = batch(0, 3).bytes();
-        for (since, until) in [(0, 3), (3, 5), (2, 4), (5, 9), (11, 12)] {
+        for (since, until) in [(0, 3), (5, 9), (3, 5), (2, 4), (11, 12)] {
             log.push(batch(since, until), 10 * one);
         }
         let untils = |log: &Log, since| -> Vec<u64> {
             log.after(ReplicaId::new(1), since).map(|batch| batch.until).collect()
         };
-        assert_eq!(untils(&log, 0), [3, 5, 9], "what comes again and what follows a gap is left out");
+        assert_eq!(untils(&log, 0), [3, 5, 9], "what comes late, again, and after a gap");
         assert_eq!(untils(&log, 4), [5, 9]);
         assert_eq!(untils(&log, 9), [0; 0]);
         assert_eq!(untils(&log, 11), [12]);

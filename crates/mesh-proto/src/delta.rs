@@ -17,6 +17,7 @@ const FEW_BYTES: usize = 64 << 10;
 impl Engine {
     /// Gives a peer all that it has not said it has: the batches, if they are few, or a delta.
     pub(crate) fn serve(&mut self, at: SessionId, now: Now) {
+        self.cut_own();
         let Engine { sessions, peers, durable, relay, config, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return };
         let known = &peers[&session.peer].known;
@@ -54,7 +55,8 @@ impl Engine {
     /// comes later is sent in batches, and waits for it.
     pub(crate) fn next_part(&mut self, at: SessionId, now: Now) -> Option<Message> {
         let session = self.sessions.get(&at)?;
-        let is_due = session.sending.as_ref().is_none_or(|sending| now.mono >= sending.resend_at);
+        let is_lost = |sending: &Sending| !self.config.ordered && now.mono >= sending.resend_at;
+        let is_due = session.sending.as_ref().is_none_or(is_lost);
         if session.owes_delta && is_due && now.mono >= session.wait_until {
             // What a delta brings is not to be sent again in a batch.
             self.cut_own();
@@ -116,8 +118,8 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         // Whoever sends parts is answering.
-        if let Some((_, until)) = self.relay.pulling.as_mut().filter(|(asked, _)| *asked == at) {
-            *until = now.mono + self.config.resend;
+        if let Some(pulling) = self.relay.pulling.as_mut().filter(|pulling| pulling.session == at) {
+            pulling.until = now.mono + self.config.resend;
         }
         match self.stage(at, part)? {
             Some(bytes) => self.merge_delta(at, peer, &bytes, now),
@@ -183,7 +185,7 @@ impl Engine {
         self.settle_delta(at, id);
         // Batches may have waited for it.
         let progress = self.progress(id, now);
-        if self.relay.pulling.is_some_and(|(asked, _)| asked == at) {
+        if self.relay.pulling.as_ref().is_some_and(|pulling| pulling.session == at) {
             self.relay.pulling = None;
         }
         for (origin, _) in until.iter() {

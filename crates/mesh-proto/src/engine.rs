@@ -41,9 +41,13 @@ pub struct Identity {
 /// What can be set; the defaults suit leaders on different continents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// For how long news gathers before it is sent, in ms (default 0): the least time between two frames of news on a
-    /// connection. Many updates of one key in that time cost one transfer, and many leaders' updates share a frame.
+    /// For how long updates gather before they are sent, in ms (default 0, at once). A leader that gathers sends at fixed
+    /// moments so far apart: many updates of one key cost one transfer, and many leaders' updates share a frame, each
+    /// hop takes half as long on average.
     pub gather: u64,
+    /// For how long acknowledgements, and word of updates that travel by other connections, wait for a frame to go with
+    /// before they have one of their own, in ms (default 100).
+    pub tell: u64,
     /// For how long an update that a peer has told of is waited for before it is fetched from that peer, in ms (default
     /// 150). It mostly comes by itself, from whoever brings its origin's news first; where that one is gone, or has lost
     /// it, it comes that much later.
@@ -82,6 +86,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             gather: 0,
+            tell: 100,
             patience: 150,
             retain: 4 << 20,
             ordered: true,
@@ -320,7 +325,7 @@ impl Engine {
         self.committing = false;
         if self.durable != *self.space.version() {
             self.durable.clone_from(self.space.version());
-            self.relay.has_news = true;
+            self.relay.note_news(self.identity.replica, now.mono, self.config.gather);
             self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
         }
         self.timeline.note(now.mono, &self.durable);

@@ -67,7 +67,6 @@ impl Names {
 
 /// What this side says.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Outbound {
     pub(crate) names: Names,
     /// How many names the other side is known to know.
@@ -86,11 +85,13 @@ pub(crate) struct Outbound {
     pub(crate) modes: BTreeMap<ReplicaId, bool>,
     /// Frames that are under way, or whose contents are not durable at the other side.
     frames: VecDeque<Sent>,
-    /// Whether a frame was ever given up. It may have arrived all the same.
-    has_lost: bool,
     /// Something arrived that is to be acknowledged.
     pub(crate) acknowledge: bool,
-    /// There may be news since the last frame.
+    /// When what is not urgent is to be said, if there is anything.
+    pub(crate) tell_at: Option<u64>,
+    /// How many frames have come that were not acknowledged.
+    pub(crate) heard: usize,
+    /// There may be batches that were not sent yet.
     pub(crate) is_stale: bool,
     /// The flush in which the last news was sent.
     pub(crate) flush: u64,
@@ -115,6 +116,9 @@ pub(crate) struct Sent {
 /// So many frames may be under way; then news gathers. No more could be acknowledged one by one.
 const WINDOW: usize = 64;
 
+/// After so many frames an acknowledgement does not wait any longer.
+const MANY: usize = 16;
+
 /// So many frames are remembered one by one until their contents are durable at the other side.
 const MAX_FRAMES: usize = 256;
 
@@ -135,8 +139,9 @@ impl Outbound {
             asked: VersionVector::new(),
             modes: BTreeMap::new(),
             frames: [first].into(),
-            has_lost: false,
             acknowledge: false,
+            tell_at: None,
+            heard: 0,
             is_stale: true,
             flush: 0,
             is_urgent: false,
@@ -200,6 +205,19 @@ impl Outbound {
         Ok(durable)
     }
 
+    /// Something is to be acknowledged, if nothing else is said before then at `due`.
+    pub(crate) fn acknowledge(&mut self, due: u64) {
+        self.acknowledge = true;
+        self.heard += 1;
+        let due = if self.heard < MANY { due } else { 0 };
+        self.tell_at = Some(self.tell_at.map_or(due, |at| at.min(due)));
+    }
+
+    /// When a frame that is under way was sent first.
+    pub(crate) fn under_way_since(&self) -> Option<u64> {
+        self.frames.iter().filter(|frame| !frame.has_arrived).map(|frame| frame.at).min()
+    }
+
     /// Whether another frame may be sent before one that is under way is acknowledged.
     pub(crate) fn has_room(&self) -> bool {
         self.frames.iter().filter(|frame| !frame.has_arrived).count() < WINDOW
@@ -217,11 +235,6 @@ impl Outbound {
         unsure
     }
 
-    /// Whether counters may be told as differences: the other side knows exactly what it was told.
-    pub(crate) fn is_exact(&self) -> bool {
-        !self.has_lost && self.frames.iter().all(|frame| frame.has_arrived)
-    }
-
     /// Takes back the frames that were sent before `before` and of which nothing was heard, so that they are said again.
     pub(crate) fn give_up(&mut self, before: Option<u64>) {
         let Some(before) = before else { return };
@@ -234,7 +247,7 @@ impl Outbound {
                 kept.push_back(frame);
                 continue;
             }
-            (self.has_lost, self.is_stale, self.is_urgent) = (true, true, true);
+            (self.is_stale, self.is_urgent) = (true, true);
             for (place, _, earlier) in frame.told {
                 self.told[place] = self.told[place].min(earlier);
             }

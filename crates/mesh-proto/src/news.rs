@@ -11,11 +11,12 @@
 //! (SRDS 2018); here it holds without order too, because messages wait for whatever their sender had told of.
 
 use crate::{
-    Engine, Event, HandleError, Message, Now, SessionId,
+    Config, Engine, Event, HandleError, Message, Now, SessionId,
     batch::Batch,
     frame::{self, Frame},
     link::Sent,
     message,
+    relay::Pulling,
     sync::MAX_REPLICAS,
 };
 use crdt_core::{Dot, ReplicaId};
@@ -23,10 +24,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use version_vector::VersionVector;
 
 /// A frame is full when the batches in it take so much memory, and a batch that takes more than twice that is not passed
 /// on as one: a frame with both is below [`MAX_MESSAGE`](crate::MAX_MESSAGE).
 const FULL: usize = 128 << 10;
+
+/// Batches that are here and cannot be shown are waited with for so many times longer than for those that are not here.
+const EARLY: u64 = 4;
 
 impl Engine {
     pub(crate) fn take_frame(
@@ -38,9 +43,10 @@ impl Engine {
     ) -> Result<(), HandleError> {
         let malformed = |why: &dyn ToString| HandleError::Encoding(why.to_string());
         let number = frame::number(&frame.bytes).map_err(|why| malformed(&why))?;
+        let due = self.acknowledge_at(now);
         let session = self.session(at);
         if number > 0 && session.inn.has(number) {
-            session.out.acknowledge = true;
+            session.out.acknowledge(due);
             return Ok(());
         }
         let told = &session.inn.told;
@@ -59,8 +65,10 @@ impl Engine {
         }
         self.take_told(at, peer, &frame)?;
         let session = self.session(at);
-        session.out.acknowledge = true;
-        for (place, eager) in &frame.modes {
+        session.out.acknowledge(due);
+        // What a frame that was overtaken asks for may be out of date; it will be asked for again.
+        let is_latest = number > session.inn.received.last;
+        for (place, eager) in frame.modes.iter().filter(|_| is_latest) {
             let Some(origin) = session.inn.names.get(*place) else { continue };
             if *eager {
                 session.out.lazy.remove(&origin);
@@ -80,14 +88,26 @@ impl Engine {
         let told = told.into_iter().filter_map(|(place, counter)| Some((names.get(place)?, counter)));
         let told: Vec<_> = told.chain(batches.iter().map(|batch| (batch.origin, batch.until))).collect();
         for (origin, counter) in told {
-            if counter > self.reaches(origin) {
-                self.relay.overdue.entry(origin).or_insert(now.mono + self.config.patience);
+            if counter > self.space.version().get(origin) {
+                // Whoever brings an origin's batches has none of these: they would have been in the frame.
+                let is_source = self.config.ordered
+                    && counter > self.reaches(origin)
+                    && self.relay.parents.get(&origin).is_none_or(|parent| *parent == at);
+                let due = if is_source { now.mono } else { self.due(origin, counter, now) };
+                self.relay.overdue.entry(origin).or_insert(due);
             }
         }
         if pull {
             self.serve(at, now);
         }
         Ok(())
+    }
+
+    /// When what comes now is to be acknowledged. Whoever sends again what is lost should not wait for more than a part of
+    /// the time after which it does.
+    fn acknowledge_at(&self, now: Now) -> u64 {
+        let Config { ordered, tell, gather, resend, .. } = self.config;
+        now.mono + if ordered { tell.max(gather) } else { tell.min(resend / 4) }
     }
 
     /// What the peer says it has, in words or by sending it.
@@ -101,9 +121,7 @@ impl Engine {
             dots.extend(names.place(batch.origin).map(|place| (place, Dot::new(batch.origin, batch.until))));
         }
         let me = self.identity.replica;
-        if let Some(own) = dots.iter().filter(|(_, dot)| dot.replica == me).map(|(_, dot)| dot.counter).max()
-            && self.lacks_own(own)
-        {
+        if dots.iter().any(|(_, dot)| dot.replica == me && self.lacks_own(dot.counter)) {
             return Err(HandleError::LostUpdates);
         }
         for (place, dot) in dots {
@@ -121,7 +139,7 @@ impl Engine {
         at: SessionId,
         peer: ReplicaId,
         batch: &Arc<Batch>,
-        needs: &Arc<version_vector::VersionVector>,
+        needs: &Arc<VersionVector>,
     ) -> Result<(), HandleError> {
         let origin = batch.origin;
         if let Some(lineage) = &batch.lineage
@@ -133,10 +151,19 @@ impl Engine {
             }
         }
         let parent = self.relay.parents.get(&origin).copied();
+        let is_lazy = self.session(at).inn.lazy.contains(&origin);
         if batch.until > self.reaches(origin) {
-            self.relay.early.push(batch, needs, self.config.max_early);
-            self.relay.parents.insert(origin, at);
-        } else if parent.is_none() {
+            // What can be shown at once takes no room.
+            let version = self.space.version();
+            let is_ready = batch.since <= version.get(origin)
+                && needs.iter().all(|(id, n)| n <= version.get(id) || id == origin && n <= batch.until);
+            let limit = if is_ready { usize::MAX } else { self.config.max_early };
+            self.relay.early.push(batch, needs, limit);
+            // What comes by a connection that was just asked to stop was under way then.
+            if parent.is_none() || !is_lazy {
+                self.relay.parents.insert(origin, at);
+            }
+        } else if parent.is_none() && !is_lazy {
             self.relay.parents.insert(origin, at);
         } else if parent != Some(at) {
             let session = self.session(at);
@@ -144,6 +171,13 @@ impl Engine {
             session.out.modes.insert(origin, false);
         }
         Ok(())
+    }
+
+    /// Until when updates of `origin` up to `counter` are waited for. What they depend on may never come, if whoever had it
+    /// has lost it: then what waits for it is fetched, with all that it depends on, as merged state.
+    fn due(&self, origin: ReplicaId, counter: u64, now: Now) -> u64 {
+        let times = if counter > self.reaches(origin) { 1 } else { EARLY };
+        now.mono + self.config.patience * times
     }
 
     /// Up to where the updates of `origin` are here or wait for others.
@@ -196,14 +230,20 @@ impl Engine {
 
     /// More of an origin's updates are here: if some are still missing, they are waited for anew.
     pub(crate) fn came_nearer(&mut self, origin: ReplicaId, now: Now) {
-        let have = self.reaches(origin);
-        if self.peers.values().any(|peer| peer.session.is_some() && peer.known.get(origin) > have) {
-            self.relay.overdue.insert(origin, now.mono + self.config.patience);
+        if let Some(pulling) = &mut self.relay.pulling
+            && pulling.origins.remove(&origin)
+            && pulling.origins.is_empty()
+        {
+            self.relay.pulling = None;
+        }
+        let have = self.space.version().get(origin);
+        let connected = self.peers.values().filter(|peer| peer.session.is_some());
+        let told = connected.map(|peer| peer.known.get(origin)).max().unwrap_or(0);
+        if told > have {
+            let due = self.due(origin, told, now);
+            self.relay.overdue.insert(origin, due);
         } else {
             self.relay.overdue.remove(&origin);
-            if self.relay.overdue.is_empty() {
-                self.relay.pulling = None;
-            }
         }
     }
 
@@ -222,58 +262,73 @@ impl Engine {
 
     /// Whether this connection is the one on which to ask for what is overdue.
     fn pulls(&mut self, at: SessionId, now: Now) -> bool {
-        if self.relay.overdue.is_empty() || self.relay.pulling.is_some_and(|(_, until)| now.mono < until) {
+        if self.relay.overdue.is_empty()
+            || self.relay.pulling.as_ref().is_some_and(|pulling| now.mono < pulling.until)
+        {
             return false;
         }
         let due: Vec<ReplicaId> =
             self.relay.overdue.iter().filter(|(_, due)| **due <= now.mono).map(|(id, _)| *id).collect();
         let known = &self.peers[&self.sessions[&at].peer].known;
         let missing: Vec<ReplicaId> =
-            due.into_iter().filter(|id| known.get(*id) > self.reaches(*id)).collect();
+            due.into_iter().filter(|id| known.get(*id) > self.space.version().get(*id)).collect();
         if missing.is_empty() {
             return false;
         }
         let until = now.mono + self.config.resend;
-        self.relay.pulling = Some((at, until));
+        self.relay.pulling = Some(Pulling { session: at, until, origins: missing.iter().copied().collect() });
         for origin in missing {
             // Whatever brought it until now does not any more.
             self.relay.parents.remove(&origin);
             self.relay.overdue.insert(origin, until);
             let session = self.session(at);
-            if session.inn.lazy.remove(&origin) {
-                session.out.modes.insert(origin, true);
-            }
+            session.inn.lazy.remove(&origin);
+            session.out.modes.insert(origin, true);
         }
         true
     }
 
     /// The next frame for a connection, if there is reason for one.
     pub(crate) fn next_frame(&mut self, at: SessionId, now: Now) -> Option<Message> {
-        if self.relay.has_news && self.relay.flush_at <= now.mono {
+        let Config { gather, tell, .. } = self.config;
+        if self.relay.begins_flush(now.mono) {
             self.cut_own();
-            self.relay.has_news = false;
-            self.relay.flush += 1;
-            self.relay.flush_at = now.mono + self.config.gather;
         }
+        let due = self.acknowledge_at(now);
         let lost_before = now.mono.checked_sub(self.config.resend).filter(|_| !self.config.ordered);
         let session = self.sessions.get_mut(&at)?;
         session.out.give_up(lost_before);
-        session.out.acknowledge |= session.inn.settle(&self.durable);
+        if session.inn.settle(&self.durable) {
+            session.out.acknowledge(due);
+        }
         let has_room = session.out.has_room();
         let pull = has_room && self.pulls(at, now);
         let out = &self.sessions.get(&at)?.out;
         let is_time = out.is_urgent || out.flush < self.relay.flush;
         let news = out.is_stale && is_time && has_room;
-        if !(news || pull || out.acknowledge || has_room && !out.modes.is_empty()) {
+        let modes = has_room && !out.modes.is_empty();
+        let tells = out.tell_at.is_some_and(|due| due <= now.mono);
+        if !(news || pull || modes || tells) {
             return None;
         }
-        let mut frame = Frame { pull, relative: self.config.ordered || out.is_exact(), ..Frame::default() };
+        let mut frame = Frame { pull, relative: self.config.ordered, ..Frame::default() };
         let mut sent = Sent { at: now.mono, ..Sent::default() };
-        if news || pull {
-            self.fill(at, &mut frame, &mut sent);
+        let mut is_urgent = false;
+        // Who gathers sends batches at its moments only.
+        if news || pull || tells && has_room && gather == 0 {
+            is_urgent = self.fill(at, &mut frame, &mut sent);
         }
         let session = self.sessions.get_mut(&at)?;
         let out = &mut session.out;
+        if !is_urgent && !pull && !modes && !tells && gather == 0 {
+            // Word of what travels by other connections can wait for something to go with.
+            if !frame.told.is_empty() {
+                out.tell_at.get_or_insert(now.mono + tell);
+            }
+            return None;
+        }
+        out.tell_at = None;
+        out.heard = 0;
         if has_room {
             sent.modes = std::mem::take(&mut out.modes).into_iter().collect();
         }
@@ -304,16 +359,20 @@ impl Engine {
         Some(Message::Frame(message::Frame { bytes, payload }))
     }
 
-    /// Puts in what the peer does not have: batches where it wants them, and how far this leader has the rest.
-    fn fill(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) {
-        let Engine { sessions, peers, durable, relay, config, .. } = self;
-        let Some(session) = sessions.get_mut(&at) else { return };
+    /// Puts in what the peer does not have: batches where it wants them, and how far this leader has the rest. Says whether
+    /// there is anything that the peer waits for.
+    fn fill(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) -> bool {
+        let Engine { sessions, peers, durable, relay, config, identity, .. } = self;
+        let Some(session) = sessions.get_mut(&at) else { return false };
+        let mut is_urgent = false;
         let known = &peers[&session.peer].known;
         let out = &mut session.out;
         // A batch depends on all that its sender has, so a frame must not rely on one that may be lost.
         let unsure = if config.ordered { BTreeMap::new() } else { out.unsure() };
         let (mut room, mut is_full) = (FULL, false);
         for (origin, mine) in durable.iter() {
+            // What is not cut yet is not news yet.
+            let mine = if origin == identity.replica { relay.cut } else { mine };
             let theirs = known.get(origin);
             let place = out.names.place(origin);
             let told = place.map_or(0, |place| unsure.get(&place).copied().unwrap_or(out.told(place)));
@@ -347,9 +406,11 @@ impl Engine {
                 if reached > from {
                     sent.told.push((place, reached.max(told), told));
                 }
+                is_urgent = true;
                 continue;
             }
             // What is not in the log any more is fetched by whoever lacks it.
+            is_urgent |= is_wanted && mine > from && origin != session.peer;
             out.set_sent(place, mine);
             if mine > told && (mine > theirs || frame.pull) {
                 if reached < mine || reached == from {
@@ -365,5 +426,6 @@ impl Engine {
             out.is_urgent = false;
             out.flush = relay.flush;
         }
+        is_urgent
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{SessionId, batch::Log, early::Early};
 use crdt_core::ReplicaId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -16,13 +16,23 @@ pub(crate) struct Relay {
     pub(crate) parents: BTreeMap<ReplicaId, SessionId>,
     /// Origins of which peers have told of updates that are not here, and until when these are waited for.
     pub(crate) overdue: BTreeMap<ReplicaId, u64>,
-    /// Who was asked for what is missing, and until when an answer is waited for.
-    pub(crate) pulling: Option<(SessionId, u64)>,
+    /// Who was asked for what is missing.
+    pub(crate) pulling: Option<Pulling>,
     /// Counts the moments at which news is sent.
     pub(crate) flush: u64,
     /// When the next such moment may be.
     pub(crate) flush_at: u64,
     pub(crate) has_news: bool,
+}
+
+/// A question that is under way.
+#[derive(Debug)]
+pub(crate) struct Pulling {
+    pub(crate) session: SessionId,
+    /// How long the answer is waited for.
+    pub(crate) until: u64,
+    /// The origins of which something was missing. Once there is news of each, others may be asked.
+    pub(crate) origins: BTreeSet<ReplicaId>,
 }
 
 impl Relay {
@@ -41,9 +51,31 @@ impl Relay {
         }
     }
 
+    /// There is news: when is it to be sent? With `gather`, once in so many ms, at moments that differ from leader to leader
+    /// but not from one time to the next. Otherwise the trees, which follow who is first, would never settle.
+    pub(crate) fn note_news(&mut self, me: ReplicaId, now: u64, gather: u64) {
+        if !std::mem::replace(&mut self.has_news, true) && gather > 0 {
+            self.flush_at = now + gather - (now + gather - me.get() % gather) % gather;
+        }
+    }
+
+    /// Begins a flush if there is news and it is time.
+    pub(crate) fn begins_flush(&mut self, now: u64) -> bool {
+        let begins = self.has_news && self.flush_at <= now;
+        if begins {
+            self.has_news = false;
+            self.flush += 1;
+        }
+        begins
+    }
+
     /// A connection is closed: whatever came by it comes by another one.
     pub(crate) fn disconnect(&mut self, session: SessionId) {
         self.parents.retain(|_, parent| *parent != session);
-        self.pulling = self.pulling.filter(|(asked, _)| *asked != session);
+        if self.pulling.as_ref().is_some_and(|pulling| pulling.session == session) {
+            // No answer will come: what was asked for is due at once, from whoever is left or connects next.
+            self.pulling = None;
+            self.overdue.values_mut().for_each(|due| *due = 0);
+        }
     }
 }

@@ -193,8 +193,27 @@ impl Engine {
         self.events.pop_front()
     }
 
+    /// When to [`poll`](Engine::poll) next if nothing comes in before, in the time of [`Now::mono`]. **O(s + r)** for s
+    /// connections and r replicas.
+    pub fn wake_at(&self) -> u64 {
+        let mut at = u64::MAX;
+        for session in self.sessions.values() {
+            let resend = session.out.under_way_since().filter(|_| !self.config.ordered);
+            let sending = session.sending.as_ref().filter(|_| !self.config.ordered);
+            let sending = sending.map(|sending| sending.resend_at.max(session.wait_until));
+            let times = [resend.map(|since| since + self.config.resend), sending, session.out.tell_at];
+            at = times.into_iter().flatten().fold(at.min(session.alive_at), u64::min);
+        }
+        if self.relay.has_news {
+            at = at.min(self.relay.flush_at);
+        }
+        let asked = self.relay.pulling.as_ref().map_or(0, |pulling| pulling.until);
+        let overdue = self.relay.overdue.values().min().map(|due| (*due).max(asked));
+        at.min(overdue.unwrap_or(u64::MAX))
+    }
+
     /// The next message for a connection that has room for one; `None` if there is nothing to say now, or if something
-    /// is not durable yet. Poll again after every other call, and at least every 50 ms.
+    /// is not durable yet. Poll again after every other call, and at the time that [`wake_at`](Engine::wake_at) gives.
     ///
     /// News gathers while nobody polls, and while many frames are not acknowledged; it is passed on from a memory of
     /// bounded size that all connections share, and what is no longer in it as one delta of merged state. So a slow
