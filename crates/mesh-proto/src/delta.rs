@@ -41,7 +41,14 @@ impl Engine {
             return;
         }
         session.owes_delta = true;
+        if config.ordered && session.sending.as_ref().is_some_and(|sending| !sending.bytes.is_empty()) {
+            // What was asked for again is on its way.
+            return;
+        }
         session.sending = None;
+        if now.mono < session.wait_until {
+            return;
+        }
         // Cutting can be dear: who asks again at once has to wait.
         if session.asked_at.is_some_and(|asked| now.mono < asked + config.heartbeat) {
             session.wait_until = now.mono + config.heartbeat;

@@ -153,6 +153,7 @@ impl Engine {
         let parent = self.relay.parents.get(&origin).copied();
         let is_lazy = self.session(at).inn.lazy.contains(&origin);
         if batch.until > self.reaches(origin) {
+            self.relay.answered(origin);
             // What can be shown at once takes no room.
             let version = self.space.version();
             let is_ready = batch.since <= version.get(origin)
@@ -230,12 +231,7 @@ impl Engine {
 
     /// More of an origin's updates are here: if some are still missing, they are waited for anew.
     pub(crate) fn came_nearer(&mut self, origin: ReplicaId, now: Now) {
-        if let Some(pulling) = &mut self.relay.pulling
-            && pulling.origins.remove(&origin)
-            && pulling.origins.is_empty()
-        {
-            self.relay.pulling = None;
-        }
+        self.relay.answered(origin);
         let have = self.space.version().get(origin);
         let connected = self.peers.values().filter(|peer| peer.session.is_some());
         let told = connected.map(|peer| peer.known.get(origin)).max().unwrap_or(0);
@@ -275,7 +271,7 @@ impl Engine {
         if missing.is_empty() {
             return false;
         }
-        let until = now.mono + self.config.resend;
+        let until = now.mono + (self.config.patience * EARLY).min(self.config.resend);
         self.relay.pulling = Some(Pulling { session: at, until, origins: missing.iter().copied().collect() });
         for origin in missing {
             // Whatever brought it until now does not any more.
@@ -329,6 +325,8 @@ impl Engine {
         }
         out.tell_at = None;
         out.heard = 0;
+        // What there was no room to tell is looked at again.
+        out.is_stale |= !has_room;
         if has_room {
             sent.modes = std::mem::take(&mut out.modes).into_iter().collect();
         }

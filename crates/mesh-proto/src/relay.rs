@@ -69,6 +69,16 @@ impl Relay {
         begins
     }
 
+    /// Something of an origin has come. Once something has of each that was asked for, others may be asked.
+    pub(crate) fn answered(&mut self, origin: ReplicaId) {
+        if let Some(pulling) = &mut self.pulling
+            && pulling.origins.remove(&origin)
+            && pulling.origins.is_empty()
+        {
+            self.pulling = None;
+        }
+    }
+
     /// A connection is closed: whatever came by it comes by another one.
     pub(crate) fn disconnect(&mut self, session: SessionId) {
         self.parents.retain(|_, parent| *parent != session);
