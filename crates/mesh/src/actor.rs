@@ -5,7 +5,8 @@
 
 use crate::{
     clock::Clock,
-    core::{Accepted, Connect, Core, Input, Read, Rejected, Starved, View},
+    core::{Accepted, Connect, Connected, Core, Input, Read, Rejected, Starved, View},
+    map::{Graph, Map},
 };
 use bytes::Bytes;
 use crdt_core::ReplicaId;
@@ -42,7 +43,9 @@ pub(crate) struct Actor {
     pub(crate) store: Box<dyn Store>,
     pub(crate) inbox: mpsc::Receiver<Input>,
     pub(crate) version: watch::Sender<VersionVector>,
-    pub(crate) connected: watch::Sender<BTreeSet<ReplicaId>>,
+    pub(crate) connected: watch::Sender<Connected>,
+    pub(crate) graph: watch::Sender<Graph>,
+    map: Map,
     connections: BTreeMap<SessionId, Connection>,
     next_session: u64,
     /// Why a message of a peer was refused last, until a delta of it is merged: a connection that is closed for it is
@@ -57,6 +60,9 @@ pub(crate) struct Actor {
 
 struct Connection {
     peer: ReplicaId,
+    name: String,
+    /// Whose announcements are to be sent.
+    news: BTreeSet<String>,
     dialler: ReplicaId,
     frames: mpsc::Sender<Bytes>,
     starved: Starved,
@@ -69,8 +75,9 @@ impl Actor {
         (engine, store): (Engine, Box<dyn Store>),
         inbox: mpsc::Receiver<Input>,
         version: watch::Sender<VersionVector>,
-        connected: watch::Sender<BTreeSet<ReplicaId>>,
+        (connected, graph): (watch::Sender<Connected>, watch::Sender<Graph>),
     ) -> Self {
+        let map = Map::new(&core.config.name, core.clock.now().wall);
         Actor {
             core,
             engine,
@@ -78,6 +85,8 @@ impl Actor {
             inbox,
             version,
             connected,
+            graph,
+            map,
             connections: BTreeMap::new(),
             next_session: 0,
             refusals: BTreeMap::new(),
@@ -163,6 +172,14 @@ impl Actor {
                 }
                 drop(room);
             }
+            Input::Announced { session, announcements } => {
+                for said in announcements {
+                    if let Some(name) = self.map.take(said, now.mono) {
+                        let own = name == self.core.config.name;
+                        self.spread(&name, Some(session).filter(|_| !own));
+                    }
+                }
+            }
             Input::Disconnected(session) => self.close(session),
             Input::Wake => self.engine.tick(now),
             Input::Shutdown => self.inbox.close(),
@@ -172,7 +189,7 @@ impl Actor {
     /// Of two connections between two leaders, the one opened by the smaller id stays: both sides decide alike. Of two
     /// opened by one side, the newer: its opener knows that the older is gone.
     fn connect(&mut self, hello: Hello, sent: &Hello, dialled: bool) -> Result<Accepted, Rejected> {
-        let (peer, me) = (hello.replica, self.engine.identity().replica);
+        let (peer, me, name) = (hello.replica, self.engine.identity().replica, hello.name.clone());
         let dialler = if dialled { me } else { peer };
         if self.connections.values().any(|other| other.peer == peer && other.dialler < dialler) {
             return Err(Rejected::Duplicate);
@@ -186,7 +203,9 @@ impl Actor {
         })?;
         let (frames, receiver) = mpsc::channel(self.core.config.limits.frames_ahead.max(1));
         let (starved, close) = (Starved::default(), self.core.disconnect.child_token());
-        let connection = Connection { peer, dialler, frames, starved: starved.clone(), close: close.clone() };
+        let news = self.map.names().cloned().collect();
+        let connection =
+            Connection { peer, name, news, dialler, frames, starved: starved.clone(), close: close.clone() };
         self.connections.insert(session, connection);
         Ok(Accepted { session, frames: receiver, starved, close })
     }
@@ -195,6 +214,15 @@ impl Actor {
         self.engine.disconnect(session);
         if let Some(connection) = self.connections.remove(&session) {
             connection.close.cancel();
+        }
+    }
+
+    /// What `name` said is to be passed on to all but `from`.
+    fn spread(&mut self, name: &str, from: Option<SessionId>) {
+        for (session, connection) in &mut self.connections {
+            if Some(*session) != from {
+                connection.news.insert(name.to_owned());
+            }
         }
     }
 
@@ -256,13 +284,8 @@ impl Actor {
             }
             changed
         });
-        let peers: BTreeSet<ReplicaId> =
-            self.connections.values().map(|connection| connection.peer).collect();
-        self.connected.send_if_modified(|last| {
-            let changed = *last != peers;
-            *last = peers;
-            changed
-        });
+        self.map_out();
+        let metrics = &self.core.metrics;
         // Where nobody waits for an answer any more, there is nobody to tell.
         for (reply, result) in self.replies.drain(..) {
             if result.as_ref().is_ok_and(|receipt| receipt.events > 0 && !receipt.repeated) {
@@ -279,9 +302,32 @@ impl Actor {
         }
     }
 
+    /// Says who is connected now, here and to the peers.
+    fn map_out(&mut self) {
+        let peers = self.connections.values().map(|connection| (connection.peer, connection.name.clone()));
+        let peers: Connected = peers.collect();
+        let api = self.core.api.get().cloned();
+        if self.map.set_own(peers.values().cloned(), api, self.core.clock.uptime_ms()) {
+            let me = self.core.config.name.clone();
+            self.spread(&me, None);
+        }
+        self.connected.send_if_modified(|last| {
+            let changed = *last != peers;
+            *last = peers;
+            changed
+        });
+        self.graph.send_if_modified(|last| {
+            let changed = last != self.map.graph();
+            if changed {
+                last.clone_from(self.map.graph());
+            }
+            changed
+        });
+    }
+
     fn talk(&mut self) {
         let now = self.core.clock.now();
-        for (session, connection) in &self.connections {
+        for (session, connection) in &mut self.connections {
             loop {
                 let mut room = connection.frames.try_reserve();
                 if matches!(room, Err(TrySendError::Full(()))) {
@@ -290,6 +336,10 @@ impl Actor {
                     room = connection.frames.try_reserve();
                 }
                 let Ok(room) = room else { break };
+                if !connection.news.is_empty() {
+                    room.send(self.map.frame(&mut connection.news).into());
+                    continue;
+                }
                 let Some(message) = self.engine.poll(*session, now) else { break };
                 room.send(message.encode().into());
             }

@@ -1,3 +1,4 @@
+use crate::{Member, Topology, topology::configured};
 use mesh_proto::{Config, MAX_LEADER_NAME, Registry};
 use std::{path::PathBuf, time::Duration};
 
@@ -26,8 +27,15 @@ pub struct LeaderConfig {
     /// The address to take connections of peers on, `host:port`; port 0 takes a free one (default none: then this
     /// leader only connects to others).
     pub listen: Option<String>,
-    /// The leaders to connect to. One side of each pair is enough; any connected graph will do.
+    /// The leaders to connect to. One side of each pair is enough; any connected graph will do. A leader that is a
+    /// member of a mesh with a topology leaves them alone: they are for finding the mesh.
     pub peers: Vec<Peer>,
+    /// How the members are connected, this leader being one of them (default none: each leader is connected to the
+    /// `peers` that it is given, and to all members). Counts until a topology or members are set while the mesh is
+    /// running; then that counts, also after a restart. Give all leaders the same.
+    pub topology: Option<Topology>,
+    /// All leaders of the mesh, this one included, for `topology` (default none).
+    pub members: Vec<Member>,
     /// Added to the wall clock, in ms (default 0). For tests.
     pub clock_offset_ms: i64,
     /// The user's own types, alike on all leaders (default none).
@@ -47,6 +55,8 @@ impl LeaderConfig {
             storage,
             listen: None,
             peers: Vec::new(),
+            topology: None,
+            members: Vec::new(),
             clock_offset_ms: 0,
             registry: Registry::new(),
             engine: Config::default(),
@@ -77,7 +87,19 @@ impl LeaderConfig {
                 return Some(format!("two peers have the name {:?}", peer.name));
             }
         }
-        None
+        for (n, member) in self.members.iter().enumerate() {
+            if let Some(why) = member.problem() {
+                return Some(why);
+            }
+            if self.members[..n].iter().any(|other| other.name == member.name) {
+                return Some(format!("two members have the name {:?}", member.name));
+            }
+        }
+        let plan = configured(self);
+        if plan.topology.is_some() && !plan.members.contains_key(&self.name) {
+            return Some(format!("a topology joins the members, and {:?} is not among them", self.name));
+        }
+        plan.check().err().map(|why| why.to_string())
     }
 }
 
@@ -117,6 +139,9 @@ pub struct Limits {
     pub reconnect_max: Duration,
     /// How long opening a connection, and then the greeting, may take each (default 5 s).
     pub handshake: Duration,
+    /// How long a member is dialled in vain before it counts as down, so that a topology goes round it (default 3 s).
+    /// Shorter heals sooner, and opens connections for nothing when a leader is only restarted.
+    pub down_after: Duration,
     /// How many connections of peers are taken at most (default 256). Further ones are closed at once.
     pub connections: usize,
     /// How many inputs may wait for the engine (default 1,024). Whoever brings more waits; a commit takes what waits.
@@ -143,6 +168,7 @@ impl Default for Limits {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(5),
             handshake: Duration::from_secs(5),
+            down_after: Duration::from_secs(3),
             connections: 256,
             queue: 1_024,
             queued_bytes: 64 << 20,

@@ -1,15 +1,22 @@
 //! What the parts of a running leader share, and what they say to its engine.
 
-use crate::{LeaderConfig, Peer, clock::Clock, error::LeaderError, metrics::Metrics};
+use crate::{
+    LeaderConfig, LinkReport, Peer, TopologyReport,
+    clock::Clock,
+    error::LeaderError,
+    map::{Announcement, Graph},
+    metrics::Metrics,
+    topology::{Found, Seen},
+};
 use bytes::Bytes;
 use crdt_core::ReplicaId;
 use mesh_proto::{Engine, Hello, Message, Now, Receipt, SessionId, VersionVector, WriteError};
 use mesh_store::Store;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,14 +30,19 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) listen_addr: Option<SocketAddr>,
-    pub(crate) links: Vec<Link>,
+    /// The links that are kept up, by name.
+    pub(crate) links: Mutex<Vec<Arc<Link>>>,
+    /// Where the API is served, if it is.
+    pub(crate) api: OnceLock<String>,
     pub(crate) inbox: mpsc::Sender<Input>,
     /// The bytes of writes that may wait, in units of [`WRITE_UNIT`].
     pub(crate) write_room: Arc<Semaphore>,
     /// What is durable.
     pub(crate) version: watch::Receiver<VersionVector>,
-    /// Who is connected.
-    pub(crate) connected: watch::Receiver<BTreeSet<ReplicaId>>,
+    /// Who is connected, and by which name.
+    pub(crate) connected: watch::Receiver<Connected>,
+    /// Who is connected to whom.
+    pub(crate) graph: watch::Receiver<Graph>,
     /// Why the leader has stopped, once it has.
     pub(crate) stopped: watch::Receiver<Option<Arc<str>>>,
     /// Ends everything.
@@ -39,6 +51,9 @@ pub(crate) struct Core {
     pub(crate) disconnect: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
+
+/// The peers that are connected, with their names.
+pub(crate) type Connected = BTreeMap<ReplicaId, String>;
 
 /// What a write counts for when it waits, at least and in steps of, in bytes.
 pub(crate) const WRITE_UNIT: usize = 1024;
@@ -66,6 +81,18 @@ impl Core {
         }
     }
 
+    pub(crate) fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the leaders are connected under the plan `found`.
+    pub(crate) fn topology(&self, found: &Found) -> TopologyReport {
+        let connected = self.connected.borrow().clone();
+        let links = self.links().iter().map(|link| link.report(&connected)).collect();
+        let (me, now) = (&self.config.name, self.clock.uptime_ms());
+        Seen { me, found, graph: &self.graph.borrow(), links, now }.report()
+    }
+
     /// The error of a leader whose engine has gone.
     pub(crate) async fn stop_error(&self, unknown: bool) -> LeaderError {
         LeaderError::Stopped { reason: self.stop_reason().await, unknown }
@@ -79,10 +106,12 @@ impl Core {
     }
 }
 
-/// A configured peer.
+/// A link that is kept up.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
+    /// Set when the link is wanted no more.
+    pub(crate) close: CancellationToken,
     state: Mutex<LinkState>,
 }
 
@@ -92,11 +121,26 @@ pub(crate) struct LinkState {
     pub(crate) replica: Option<ReplicaId>,
     /// Why there is no connection.
     pub(crate) problem: Option<String>,
+    /// Whom the link goes round.
+    pub(crate) instead_of: Option<String>,
 }
 
 impl Link {
-    pub(crate) fn new(peer: Peer) -> Self {
-        Link { peer, state: Mutex::default() }
+    pub(crate) fn new(name: String, address: String, close: CancellationToken) -> Self {
+        Link { peer: Peer { name, address }, close, state: Mutex::default() }
+    }
+
+    /// Whether whoever answered at the address, or goes by the name, is connected.
+    pub(crate) fn is_connected(&self, connected: &Connected) -> bool {
+        self.state().replica.is_some_and(|replica| connected.contains_key(&replica))
+            || connected.values().any(|name| *name == self.peer.name)
+    }
+
+    fn report(&self, connected: &Connected) -> LinkReport {
+        let (connected, Peer { name, address }) = (self.is_connected(connected), self.peer.clone());
+        let state = self.state();
+        let problem = state.problem.clone().filter(|_| !connected);
+        LinkReport { name, address, connected, instead_of: state.instead_of.clone(), problem }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, LinkState> {
@@ -131,6 +175,11 @@ pub(crate) enum Input {
         session: SessionId,
         message: Message,
         room: OwnedSemaphorePermit,
+    },
+    /// What others say of their connections.
+    Announced {
+        session: SessionId,
+        announcements: Vec<Announcement>,
     },
     Disconnected(SessionId),
     /// Time has passed, or a connection has room again.

@@ -1,3 +1,4 @@
+use crate::{PlanError, topology::RESERVED};
 use mesh_proto::{Identity, RecoverError, WriteError};
 use mesh_store::StoreError;
 use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
@@ -113,6 +114,13 @@ impl From<StoreError> for StartError {
 pub enum LeaderError {
     /// The request was refused; nothing was changed.
     Refused(WriteError),
+    /// The name is one of the mesh's own; nothing was changed.
+    Reserved {
+        /// The name.
+        name: String,
+    },
+    /// The topology or the members cannot be changed so; nothing was changed.
+    Plan(PlanError),
     /// The leader has stopped.
     Stopped {
         /// Why.
@@ -127,6 +135,12 @@ impl fmt::Display for LeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LeaderError::Refused(error) => error.fmt(f),
+            LeaderError::Plan(error) => error.fmt(f),
+            LeaderError::Reserved { name } => write!(
+                f,
+                "the key {name:?} is the mesh's own: names that begin with {RESERVED} are set by changing the topology and \
+                 the members"
+            ),
             LeaderError::Stopped { reason, unknown: false } => {
                 write!(f, "the leader has stopped: {reason}; nothing was done")
             }
@@ -143,7 +157,8 @@ impl Error for LeaderError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             LeaderError::Refused(error) => Some(error),
-            LeaderError::Stopped { .. } => None,
+            LeaderError::Plan(error) => Some(error),
+            LeaderError::Stopped { .. } | LeaderError::Reserved { .. } => None,
         }
     }
 }
@@ -151,6 +166,12 @@ impl Error for LeaderError {
 impl From<WriteError> for LeaderError {
     fn from(error: WriteError) -> Self {
         LeaderError::Refused(error)
+    }
+}
+
+impl From<PlanError> for LeaderError {
+    fn from(error: PlanError) -> Self {
+        LeaderError::Plan(error)
     }
 }
 

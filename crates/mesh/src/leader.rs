@@ -1,7 +1,8 @@
 use crate::{
-    LeaderConfig, LeaderError, StartError, Status, WaitError, Watch,
+    LeaderConfig, LeaderError, Member, StartError, Status, Topology, TopologyReport, WaitError, Watch,
     core::{Core, Input, View, WRITE_UNIT, Write},
     start,
+    topology::{Change, is_reserved, look},
 };
 use mesh_proto::{Custom, Engine, Kind, Op, Receipt, Stamp, Tick, UpdateError, VersionVector, WriteError};
 use mesh_store::Store;
@@ -64,7 +65,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`]: nothing was changed. [`LeaderError::Stopped`]: see there.
+    /// [`LeaderError::Refused`], [`LeaderError::Reserved`]: nothing was changed. [`LeaderError::Stopped`]: see there.
     pub async fn write(
         &self,
         name: impl Into<String>,
@@ -72,6 +73,9 @@ impl Leader {
         idempotency_key: Option<String>,
     ) -> Result<Receipt, LeaderError> {
         let name = name.into();
+        if is_reserved(&name) {
+            return Err(LeaderError::Reserved { name });
+        }
         let blobs = match &op {
             Op::Assign(value) => value.len(),
             Op::Add(elements) | Op::Remove(elements) => {
@@ -106,7 +110,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], also with what `update` returns: nothing was changed. [`LeaderError::Stopped`], also
+    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`]: nothing was changed.
+    /// [`LeaderError::Stopped`], also
     /// if `update` panics, which stops the leader: the value may be broken, and is not stored.
     pub async fn update<T: Custom>(
         &self,
@@ -114,6 +119,9 @@ impl Leader {
         update: impl FnOnce(&mut T, Tick<'_>) -> Result<(), UpdateError> + Send + 'static,
     ) -> Result<Receipt, LeaderError> {
         let name = name.into();
+        if is_reserved(&name) {
+            return Err(LeaderError::Reserved { name });
+        }
         let run: Write = Box::new(move |engine, _| {
             engine.update::<T, WriteError>(&name, |value, tick| Ok(update(value, tick)?))
         });
@@ -319,6 +327,57 @@ impl Leader {
             Status::of(&core, &view, view.store.disk_bytes().unwrap_or(0))
         };
         self.core.view(status).await
+    }
+
+    // ---- the mesh ----
+
+    /// How the leaders are connected, and what is wrong with that. **O(leaders + links)**.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::Stopped`].
+    pub async fn topology(&self) -> Result<TopologyReport, LeaderError> {
+        let core = Arc::clone(&self.core);
+        self.core.view(move |view: View<'_>| core.topology(&look(&core.config, view.engine))).await
+    }
+
+    /// Sets the topology of the whole mesh, while it is running: returns when that is durable here, and every leader takes
+    /// it up when it hears of it. Of two that are set at one time, one stays.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::Plan`] if it does not join the members, this leader among them; [`LeaderError::Refused`];
+    /// [`LeaderError::Stopped`].
+    pub async fn set_topology(&self, topology: Topology) -> Result<Receipt, LeaderError> {
+        self.change(Change::Set(topology)).await
+    }
+
+    /// Adds a member to the mesh, or gives it another address or region. Leaders that add different members at one time have
+    /// added both.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`]; [`LeaderError::Stopped`].
+    pub async fn add_member(&self, member: Member) -> Result<Receipt, LeaderError> {
+        self.change(Change::Add(member)).await
+    }
+
+    /// Removes a member: the others dial it no more. It is not shut out, and what it wrote stays.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::Plan`] if there is no such member, or the topology names it; [`LeaderError::Refused`];
+    /// [`LeaderError::Stopped`].
+    pub async fn remove_member(&self, name: impl Into<String>) -> Result<Receipt, LeaderError> {
+        self.change(Change::Remove(name.into())).await
+    }
+
+    async fn change(&self, change: Change) -> Result<Receipt, LeaderError> {
+        let core = Arc::clone(&self.core);
+        let found = self.core.view(move |view: View<'_>| look(&core.config, view.engine)).await?;
+        change.check(&found, &self.core.config.name)?;
+        let core = Arc::clone(&self.core);
+        self.run(Box::new(move |engine, now| change.write(&core.config, engine, now)), WRITE_UNIT).await
     }
 
     // ---- life ----

@@ -45,10 +45,14 @@ mod clock;
 mod config;
 mod core;
 mod error;
+mod keeper;
 mod leader;
+mod map;
 mod metrics;
 mod start;
 mod status;
+mod token;
+mod topology;
 mod transport;
 mod watch;
 
@@ -62,4 +66,9 @@ pub use mesh_proto::{
 };
 pub use mesh_store::{Batch, MemoryStore, RedbStore, Store, StoreError};
 pub use status::{PeerReport, Status};
+pub use token::{Token, TokenError};
+pub use topology::{
+    LeaderReport, LinkReport, Member, PlanError, Problem, RESERVED, Source, Topology, TopologyReport,
+    parse_duration,
+};
 pub use watch::{Changes, Watch};

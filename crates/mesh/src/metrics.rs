@@ -29,6 +29,10 @@ struct Gauges {
     behind: GaugeVec,
     ahead: GaugeVec,
     oldest: GaugeVec,
+    reached: Gauge,
+    unreached: GaugeVec,
+    stand_ins: Gauge,
+    problems: GaugeVec,
 }
 
 /// The bytes of one peer's connections, whole frames.
@@ -46,8 +50,10 @@ impl Metrics {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| add(&registry, IntCounter::new(name, help));
         let gauge = |name: &str, help: &str| add(&registry, Gauge::new(name, help));
-        let for_peers =
-            |name: &str, help: &str| add(&registry, GaugeVec::new(Opts::new(name, help), &["peer"]));
+        let by = |name: &str, help: &str, label: &str| {
+            add(&registry, GaugeVec::new(Opts::new(name, help), &[label]))
+        };
+        let for_peers = |name: &str, help: &str| by(name, help, "peer");
         let commits =
             HistogramOpts::new("mesh_commit_seconds", "How long the store took to make a commit durable.")
                 .buckets(vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]);
@@ -75,6 +81,21 @@ impl Metrics {
                 oldest: for_peers(
                     "mesh_peer_oldest_seconds",
                     "How long the oldest event that a peer has not acknowledged has been here.",
+                ),
+                reached: gauge(
+                    "mesh_leaders_reached",
+                    "Leaders that are reached, directly or by way of others, this one included.",
+                ),
+                unreached: by(
+                    "mesh_leader_unreached_seconds",
+                    "How long there has been no way to a leader.",
+                    "leader",
+                ),
+                stand_ins: gauge("mesh_stand_in_links", "Links that only go round a leader that is down."),
+                problems: by(
+                    "mesh_topology_problems",
+                    "What is not as the topology wants it, by kind.",
+                    "code",
                 ),
             }),
             registry,
@@ -106,13 +127,24 @@ impl Gauges {
         self.keys.set(status.keys as f64);
         self.disk_bytes.set(status.disk_bytes as f64);
         self.connections.set(status.peers.iter().filter(|peer| peer.connected).count() as f64);
-        for family in [&self.behind, &self.ahead, &self.oldest] {
+        for family in [&self.behind, &self.ahead, &self.oldest, &self.unreached, &self.problems] {
             family.reset();
         }
         for peer in &status.peers {
             self.behind.with_label_values(&[&peer.name]).set(peer.events_behind as f64);
             self.ahead.with_label_values(&[&peer.name]).set(peer.events_ahead as f64);
             self.oldest.with_label_values(&[&peer.name]).set(peer.oldest_ms as f64 / 1e3);
+        }
+        let topology = &status.topology;
+        self.reached.set(topology.leaders.iter().filter(|leader| leader.steps.is_some()).count() as f64);
+        for leader in &topology.leaders {
+            if let Some(ms) = leader.unreached_ms {
+                self.unreached.with_label_values(&[&leader.name]).set(ms as f64 / 1e3);
+            }
+        }
+        self.stand_ins.set(topology.links.iter().filter(|link| link.instead_of.is_some()).count() as f64);
+        for problem in &topology.problems {
+            self.problems.with_label_values(&[&problem.code]).inc();
         }
     }
 }

@@ -4,14 +4,21 @@ use crate::{
     LeaderConfig, StartError, Storage,
     actor::{self, Actor},
     clock::Clock,
-    core::{Core, Input, Link, WRITE_UNIT},
+    core::{Connected, Core, Input, WRITE_UNIT},
+    keeper::Keeper,
+    map::Graph,
     metrics::Metrics,
-    transport,
+    topology, transport,
 };
 use crdt_core::ReplicaId;
 use mesh_proto::{Engine, Identity, RecoverError, Recovery};
 use mesh_store::{MemoryStore, RedbStore, Store};
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, watch},
@@ -49,29 +56,36 @@ pub(crate) async fn start(
 
     let (inbox, inputs) = mpsc::channel(config.limits.queue.max(1));
     let (version, versions) = watch::channel(engine.version().clone());
-    let (connected, connections) = watch::channel(BTreeSet::new());
+    let (connected, connections) = watch::channel(Connected::new());
+    let (graph, graphs) = watch::channel(Graph::default());
+    let found = topology::look(&config, &engine);
     let (stopped, stops) = watch::channel(None);
     let shutdown = CancellationToken::new();
     let core = Arc::new(Core {
         clock,
         metrics: Metrics::new(),
         listen_addr,
-        links: config.peers.iter().cloned().map(Link::new).collect(),
+        links: Mutex::default(),
+        api: OnceLock::new(),
         inbox,
         write_room: Arc::new(Semaphore::new((config.limits.queued_bytes / WRITE_UNIT).max(1))),
         version: versions,
         connected: connections,
+        graph: graphs,
         stopped: stops,
         disconnect: shutdown.child_token(),
         shutdown,
         tasks: TaskTracker::new(),
         config,
     });
-    let actor = Actor::new(Arc::clone(&core), (engine, store), inputs, version, connected);
+    let actor = Actor::new(Arc::clone(&core), (engine, store), inputs, version, (connected, graph));
     let thread = std::thread::Builder::new().name(format!("leader {}", core.config.name));
     thread.spawn(move || actor.run(&stopped)).map_err(StartError::Thread)?;
     core.tasks.spawn(tick(Arc::clone(&core)));
-    transport::spawn(&core, listener.map(|(listener, _)| listener));
+    if let Some((listener, _)) = listener {
+        core.tasks.spawn(transport::listen(Arc::clone(&core), listener));
+    }
+    core.tasks.spawn(Keeper::new(Arc::clone(&core), found).run());
     core.tasks.close();
     Ok(core)
 }

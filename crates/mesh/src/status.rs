@@ -1,4 +1,8 @@
-use crate::core::{Core, View};
+use crate::{
+    TopologyReport,
+    core::{Core, View},
+    topology::look,
+};
 use crdt_core::ReplicaId;
 use mesh_proto::{Engine, PeerStatus, VersionVector};
 use serde::{Deserialize, Serialize};
@@ -27,16 +31,18 @@ pub struct Status {
     pub merged_events: u64,
     /// How long ago it was started, in ms.
     pub uptime_ms: u64,
-    /// The peers that are configured or were met since the start, by name.
+    /// The peers that this leader keeps a link to or has met since the start, by name.
     pub peers: Vec<PeerReport>,
+    /// How the leaders are connected, and what is wrong with that.
+    pub topology: TopologyReport,
 }
 
 /// How a peer is, seen from a leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerReport {
-    /// Its name: the one in the configuration, or the one it gives itself.
+    /// Its name: the one it is dialled under, or the one it gives itself.
     pub name: String,
-    /// The address it is configured with.
+    /// The address it is dialled at; `None` if it is not.
     pub address: Option<String>,
     /// The id that it writes under; `None` if it was never met.
     pub replica: Option<ReplicaId>,
@@ -58,7 +64,7 @@ pub struct PeerReport {
     pub bytes_out: u64,
     /// Whether at the last look with equal vectors its fingerprint differed.
     pub diverged: bool,
-    /// What is wrong: why it is not connected, if it is configured; or why a message of it was refused last, until one
+    /// What is wrong: why it is not connected, if it is dialled; or why a message of it was refused last, until one
     /// of its deltas is merged.
     pub problem: Option<String>,
 }
@@ -79,6 +85,7 @@ impl Status {
             merged_events: core.metrics.merged_events.get(),
             uptime_ms: core.clock.uptime_ms(),
             peers: peers(core, view),
+            topology: core.topology(&look(&core.config, engine)),
         }
     }
 }
@@ -94,7 +101,8 @@ fn peers(core: &Core, view: &View<'_>) -> Vec<PeerReport> {
         }
     }
     let mut reports = Vec::new();
-    for link in &core.links {
+    let links = core.links().clone();
+    for link in &links {
         let state = link.state();
         let found =
             met.iter().find(|(_, peer)| Some(peer.replica) == state.replica).map(|(name, _)| name.clone());

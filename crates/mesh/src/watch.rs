@@ -1,5 +1,5 @@
-use crate::{Leader, LeaderError, core::View};
-use mesh_proto::{ChangedKey, Merge, VersionVector};
+use crate::{Leader, LeaderError, core::View, topology::is_reserved};
+use mesh_proto::{ChangedKey, Engine, Merge, VersionVector};
 use tokio::sync::watch;
 
 /// The changes of a leader as they become durable; see [`Leader::watch`].
@@ -44,7 +44,7 @@ impl Watch {
             self.version.mark_unchanged();
             let (prefix, seen) = (self.prefix.clone(), self.seen.clone());
             let changes = move |View { engine, .. }: View<'_>| Changes {
-                keys: engine.changes_since(&seen, &prefix),
+                keys: changes(engine, &seen, &prefix),
                 token: engine.version().clone(),
             };
             let Changes { mut token, keys } = self.leader.core.view(changes).await?;
@@ -59,4 +59,13 @@ impl Watch {
             }
         }
     }
+}
+
+/// What changed, without the mesh's own keys, unless they are asked for.
+fn changes(engine: &Engine, seen: &VersionVector, prefix: &str) -> Vec<ChangedKey> {
+    let mut keys = engine.changes_since(seen, prefix);
+    if !is_reserved(prefix) {
+        keys.retain(|changed| !is_reserved(&changed.key.name));
+    }
+    keys
 }

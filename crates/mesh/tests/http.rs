@@ -2,79 +2,20 @@
 
 mod common;
 
-use common::{PATIENCE, addr, config, until, until_connected, with_peers};
+use common::{
+    PATIENCE, addr,
+    client::{Client, rest},
+    config, until, until_connected, with_peers,
+};
 use mesh::{Leader, MemoryStore, Status};
 use mesh_store::Fault;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
-
-struct Client(SocketAddr);
-
-impl Client {
-    async fn of(leader: &Leader) -> Self {
-        Client(mesh::api::serve(leader, "127.0.0.1:0").await.unwrap())
-    }
-
-    async fn open(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(self.0).await.unwrap();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
-        // A server that has refused a large body may have hung up before it was sent.
-        let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
-        stream
-    }
-
-    /// Sends `bytes` on a connection of their own.
-    async fn raw(&self, bytes: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.0).await.unwrap();
-        stream.write_all(bytes.as_bytes()).await.unwrap();
-        stream
-    }
-
-    async fn text(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = self.open(method, path, headers, body).await;
-        let reply = rest(&mut stream).await;
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no reply: {reply:?}"));
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    async fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let (status, body) = self.text(method, path, "", body.as_bytes()).await;
-        (status, serde_json::from_str(&body).unwrap_or_else(|why| panic!("{why}: {body:?}")))
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let (status, body) = self.json("GET", path, "").await;
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    async fn write(&self, method: &str, path: &str, body: &str) -> Value {
-        let (status, body) = self.json(method, path, body).await;
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    async fn refused(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
-        let (status, body) = self.json(method, path, body).await;
-        let word = |field: &str| body[field].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
-        (status, word("code"), word("error"))
-    }
-}
-
-/// What comes until the other side closes the connection.
-async fn rest(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection is closed");
-    String::from_utf8(bytes).unwrap()
-}
 
 #[tokio::test]
 async fn values_are_written_and_read() {

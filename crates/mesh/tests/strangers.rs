@@ -206,7 +206,11 @@ async fn a_hundred_megabytes_of_garbage_cost_a_closed_connection() {
 #[tokio::test]
 async fn garbage_after_the_greeting_costs_a_closed_connection() {
     let a = Leader::start(config("a")).await.unwrap();
-    for garbage in [vec![0xff; 1000], vec![0; 3], Message::Alive { vector: 1, fingerprint: 2, wall: 3 }.encode().repeat(2)] {
+    for garbage in [
+        vec![0xff; 1000],
+        vec![0; 3],
+        Message::Alive { vector: 1, fingerprint: 2, wall: 3 }.encode().repeat(2),
+    ] {
         let mut raw = Raw::open(addr(&a)).await;
         raw.send(&hello().encode()).await;
         raw.receive().await;

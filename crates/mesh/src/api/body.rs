@@ -1,11 +1,12 @@
 //! The bodies of requests and replies.
 
 use super::blob::Text;
+use crate::Topology;
 use axum::{
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
-use mesh_proto::{Dot, Receipt, Snapshot, Stamp, VersionVector};
+use mesh_proto::{Dot, Key, Kind, Receipt, Snapshot, Stamp, VersionVector};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// A reply in JSON.
@@ -67,6 +68,28 @@ impl Form for Elements {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct NewTopology {
+    pub(super) topology: Topology,
+}
+
+impl Form for NewTopology {
+    const FORM: &'static str = r#"{"topology": "ring"}"#;
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewMember {
+    pub(super) address: String,
+    #[serde(default)]
+    pub(super) region: String,
+}
+
+impl Form for NewMember {
+    const FORM: &'static str = r#"{"address": "host:port", "region": "eu"}, the region if it has one"#;
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
 impl Form for Nothing {
@@ -100,11 +123,25 @@ pub(super) struct Keys {
     pub(super) keys: Vec<Named>,
 }
 
-#[derive(Serialize)]
+/// A key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Named {
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) name: String,
+    kind: String,
+    name: String,
+}
+
+impl From<&Key> for Named {
+    fn from(key: &Key) -> Self {
+        Named { kind: key.kind.to_string(), name: key.name.to_string() }
+    }
+}
+
+impl From<Named> for Key {
+    fn from(named: Named) -> Self {
+        Key::new(Kind::from(named.kind.as_str()), named.name)
+    }
 }
 
 /// The reply of a write.

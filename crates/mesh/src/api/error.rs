@@ -1,5 +1,5 @@
 use super::body::json;
-use crate::LeaderError;
+use crate::{LeaderError, WaitError};
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -50,7 +50,22 @@ impl From<LeaderError> for ApiError {
     fn from(error: LeaderError) -> Self {
         match error {
             LeaderError::Refused(error) => error.into(),
+            plan @ LeaderError::Plan(_) => ApiError::new(StatusCode::CONFLICT, "plan", plan.to_string()),
+            reserved @ LeaderError::Reserved { .. } => {
+                ApiError::new(StatusCode::FORBIDDEN, "reserved", reserved.to_string())
+            }
             stopped @ LeaderError::Stopped { .. } => ApiError::stopped(stopped.to_string()),
+        }
+    }
+}
+
+impl From<WaitError> for ApiError {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Timeout { .. } => {
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "not-yet", error.to_string())
+            }
+            WaitError::Stopped { .. } => ApiError::stopped(error.to_string()),
         }
     }
 }

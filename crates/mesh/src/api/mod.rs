@@ -6,9 +6,12 @@
 mod blob;
 mod body;
 mod error;
+mod hashes;
 mod leader;
 mod request;
 mod server;
+mod session;
+mod topology;
 mod values;
 mod watch;
 
@@ -17,9 +20,9 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     http::{Method, StatusCode, Uri},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use error::ApiError;
 pub use server::serve;
@@ -32,6 +35,10 @@ const MAX_BODY: usize = 16 << 20;
 /// Of the [`Limits`](crate::Limits), `http_connections` and `http_head` are kept by [`serve`], or else by whoever
 /// serves this.
 pub fn router(leader: Leader) -> Router {
+    let own = Router::new()
+        .route("/healthz", get(leader::healthz))
+        .route("/metrics", get(leader::metrics))
+        .route_layer(from_fn(without_query));
     Router::new()
         .route("/v1/counter/{key}", get(values::counter))
         .route("/v1/counter/{key}/incr", post(values::increment))
@@ -44,12 +51,15 @@ pub fn router(leader: Leader) -> Router {
         .route("/v1/set/{key}/remove", post(values::remove))
         .route("/v1/set/{key}/clear", post(values::clear))
         .route("/v1/status", get(leader::status))
-        .route("/healthz", get(leader::healthz))
-        .route("/metrics", get(leader::metrics))
+        .route("/v1/topology", get(topology::show).put(topology::set))
+        .route("/v1/members/{name}", put(topology::add).delete(topology::remove))
         .route_layer(from_fn(without_query))
         .route("/v1/set/{key}/contains", get(values::contains))
         .route("/v1/keys", get(values::keys))
+        .route("/v1/hashes", get(hashes::hashes))
         .route("/v1/watch", get(watch::watch))
+        .route_layer(from_fn_with_state(leader.clone(), session::session))
+        .merge(own)
         .fallback(no_route)
         .method_not_allowed_fallback(no_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -32,6 +32,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// The body of a request.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: Form> FromRequest<Leader> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, leader: &Leader) -> Result<Self, ApiError> {
+        let too_large =
+            || ApiError::too_large(format!("the body is larger than the limit of {} bytes", super::MAX_BODY));
+        // What declares its length need not be read to be refused.
+        if request.body().size_hint().lower() > super::MAX_BODY as u64 {
+            return Err(too_large());
+        }
+        let limit = leader.core.config.limits.http_body;
+        let bytes = timeout(limit, Bytes::from_request(request, leader)).await;
+        let bytes = bytes.map_err(|_| ApiError::too_slow(limit))?.map_err(|why| match why.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => ApiError::bad_request(format!("the body cannot be read: {why}")),
+        })?;
+        Ok(Body(parse(&bytes)?))
+    }
+}
+
 /// A write: to what, what, and under which idempotency key.
 pub(super) struct Write<T> {
     pub(super) name: String,
@@ -46,20 +69,8 @@ impl<T: Form> FromRequest<Leader> for Write<T> {
         let (mut parts, body) = request.into_parts();
         let Name(name) = Name::from_request_parts(&mut parts, leader).await?;
         let idempotency_key = idempotency_key(&parts.headers)?;
-        let too_large =
-            || ApiError::too_large(format!("the body is larger than the limit of {} bytes", super::MAX_BODY));
-        // What declares its length need not be read to be refused.
-        if body.size_hint().lower() > super::MAX_BODY as u64 {
-            return Err(too_large());
-        }
-        let limit = leader.core.config.limits.http_body;
-        let bytes = Bytes::from_request(Request::from_parts(parts, body), leader);
-        let bytes = timeout(limit, bytes).await.map_err(|_| ApiError::too_slow(limit))?;
-        let bytes = bytes.map_err(|why| match why.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => ApiError::bad_request(format!("the body cannot be read: {why}")),
-        })?;
-        Ok(Write { name, body: parse(&bytes)?, idempotency_key })
+        let Body(body) = Body::from_request(Request::from_parts(parts, body), leader).await?;
+        Ok(Write { name, body, idempotency_key })
     }
 }
 
@@ -110,6 +121,26 @@ pub(super) fn query<const N: usize>(uri: &Uri, known: [&str; N]) -> Result<[Opti
         }
     }
     Ok(values)
+}
+
+/// Takes the parameters `known` out of the query; what else is there stays for whoever knows it.
+pub(super) fn split_query<const N: usize>(
+    uri: &mut Uri,
+    known: [&str; N],
+) -> Result<[Option<String>; N], ApiError> {
+    let Some(text) = uri.query() else { return Ok([const { None }; N]) };
+    let is_known = |pair: &&str| {
+        let name = decode(pair.split_once('=').map_or(*pair, |(name, _)| name));
+        name.is_some_and(|name| known.contains(&name.as_str()))
+    };
+    let (ours, rest): (Vec<&str>, Vec<&str>) = text.split('&').partition(is_known);
+    let with = |query: &str| {
+        let uri = Uri::try_from(format!("{}?{query}", uri.path()));
+        uri.map_err(|why| ApiError::bad_request(format!("the query cannot be understood: {why}")))
+    };
+    let (ours, rest) = (with(&ours.join("&"))?, with(&rest.join("&"))?);
+    *uri = rest;
+    query(&ours, known)
 }
 
 /// A part of a query as forms encode it: `+` is a space.

@@ -1,7 +1,7 @@
 //! Serving the API on an address, whatever clients do.
 
 use super::router;
-use crate::{Leader, StartError};
+use crate::{Leader, StartError, topology::look};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// How many connections there are and how long requests take to arrive is bounded by the leader's
 /// [`Limits`](crate::Limits). After the leader has stopped by itself the API stays and says why. It holds a handle of
-/// the leader, which therefore goes on when all others are dropped.
+/// the leader, which therefore goes on when all others are dropped. The other leaders learn the address.
 ///
 /// # Errors
 ///
@@ -38,7 +38,23 @@ pub async fn serve(leader: &Leader, address: &str) -> Result<SocketAddr, StartEr
     let bound = listener.local_addr().map_err(failed)?;
     info!(leader = leader.core.config.name, address = %bound, "serving the HTTP API");
     leader.core.tasks.spawn(run(leader.clone(), listener));
+    if let Some(reachable) = reachable(leader, bound).await {
+        // The first one counts where it is served on several.
+        let _ = leader.core.api.set(reachable);
+    }
     Ok(bound)
+}
+
+/// Where others reach what is served on `bound`: of a leader that serves on all its addresses, at the host of its peer port.
+async fn reachable(leader: &Leader, bound: SocketAddr) -> Option<String> {
+    if !bound.ip().is_unspecified() {
+        return Some(bound.to_string());
+    }
+    let core = Arc::clone(&leader.core);
+    let found = leader.core.view(move |view| look(&core.config, view.engine)).await.ok()?;
+    let own = found.plan.members.get(&leader.core.config.name)?;
+    let (host, _) = own.address.rsplit_once(':')?;
+    Some(format!("{host}:{}", bound.port()))
 }
 
 /// Takes connections until the leader is shut down.

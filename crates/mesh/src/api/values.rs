@@ -6,7 +6,7 @@ use super::{
     error::ApiError,
     request::{Name, Write, query},
 };
-use crate::Leader;
+use crate::{Leader, topology::is_reserved};
 use axum::{
     extract::State,
     http::{StatusCode, Uri},
@@ -92,8 +92,10 @@ pub(super) async fn keys(State(leader): State<Leader>, uri: Uri) -> Reply {
     let [prefix] = query(&uri, ["prefix"])?;
     let prefix = prefix.unwrap_or_default();
     let read = leader.read(move |engine| {
-        let named = |key: &mesh_proto::Key| Named { kind: key.kind.to_string(), name: key.name.to_string() };
-        engine.keys(&prefix).map(named).collect()
+        let named = |key: &mesh_proto::Key| Named::from(key);
+        // The mesh's own keys are listed for whoever asks for them.
+        let shown = |key: &&mesh_proto::Key| is_reserved(&prefix) || !is_reserved(&key.name);
+        engine.keys(&prefix).filter(shown).map(named).collect()
     });
     Ok(json(&Keys { keys: read.await? }))
 }

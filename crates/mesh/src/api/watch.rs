@@ -5,7 +5,7 @@ use super::{
     error::ApiError,
     request::query,
 };
-use crate::{Changes, Leader, Watch};
+use crate::{Changes, Leader, Token, Watch};
 use axum::{
     body::{Body, Bytes},
     extract::State,
@@ -13,7 +13,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use mesh_proto::VersionVector;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,18 +22,15 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 pub(super) async fn watch(State(leader): State<Leader>, uri: Uri) -> Result<Response, ApiError> {
     let [prefix, since] = query(&uri, ["prefix", "since"])?;
-    let since: VersionVector = match since.as_deref() {
-        None | Some("") => VersionVector::new(),
-        Some(token) => serde_json::from_str(token).map_err(|why| {
-            ApiError::bad_request(format!("since must be a token as receipts and lines have it: {why}"))
-        })?,
-    };
+    let since: Token = since.as_deref().unwrap_or_default().parse().map_err(|why| {
+        ApiError::bad_request(format!("since must be a token as receipts and lines have it: {why}"))
+    })?;
     if let Some(reason) = leader.stop_reason() {
         return Err(ApiError::stopped(format!("the leader has stopped: {reason}")));
     }
     let shutdown = leader.core.shutdown.clone();
     let lines = stream::unfold(
-        (leader.watch(prefix.unwrap_or_default(), since), shutdown),
+        (leader.watch(prefix.unwrap_or_default(), since.vector().clone()), shutdown),
         async |(mut watch, shutdown)| {
             let line = next(&mut watch, &shutdown).await?;
             Some((Ok::<_, Infallible>(line), (watch, shutdown)))

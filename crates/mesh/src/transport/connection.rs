@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     core::{Core, Input, Starved},
+    map,
     metrics::Traffic,
 };
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How many messages of one connection wait for the engine at most; while they do, the other side waits too.
 const MESSAGES_AHEAD: usize = 4;
@@ -46,12 +48,13 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Carries messages until the connection ends; then the engine knows.
-pub(super) async fn run(core: &Arc<Core>, ready: Ready) -> Ended {
+/// Carries messages until the connection ends, or `close` is set; then the engine knows.
+pub(super) async fn run(core: &Arc<Core>, ready: Ready, close: &CancellationToken) -> Ended {
     let Ready { accepted, traffic, reader, writer, .. } = ready;
     let session = accepted.session;
     let ended = tokio::select! {
         () = accepted.close.cancelled() => Ended::Here,
+        () = close.cancelled() => Ended::Here,
         ended = receive(core, session, reader, &traffic) => ended,
         ended = send(core, accepted.frames, &accepted.starved, writer, &traffic) => ended,
     };
@@ -73,6 +76,15 @@ async fn receive(core: &Core, session: SessionId, mut reader: Reader, traffic: &
         };
         traffic.received.inc_by(frame::size(&bytes));
         if bytes.is_empty() {
+            continue;
+        }
+        if let Some((&map::MARK, announcements)) = bytes.split_first() {
+            let Ok(announcements) = map::decode(announcements) else {
+                return Ended::Garbage("its announcements are damaged".into());
+            };
+            if core.send(Input::Announced { session, announcements }).await.is_err() {
+                return Ended::Here;
+            }
             continue;
         }
         let message = match Message::decode(&bytes) {

@@ -1,4 +1,4 @@
-//! Connections that this leader opens: one task for each configured peer.
+//! Connections that this leader opens: one task for each link that it keeps up.
 
 use super::{
     connection::{self, Ended},
@@ -13,13 +13,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// Keeps up a connection to the peer number `link` until the leader stops.
-pub(super) async fn run(core: Arc<Core>, link: usize) {
-    let dialler = Dialler { core: &core, link: &core.links[link] };
-    tokio::select! {
-        () = core.disconnect.cancelled() => {}
-        () = dialler.keep_up() => {}
-    }
+/// Keeps up a connection to a peer until the link is closed, or the leader stops.
+pub(crate) async fn run(core: Arc<Core>, link: Arc<Link>) {
+    // The greeting and the connection see to it themselves that the engine knows of their end.
+    Dialler { core: &core, link: &link }.keep_up().await;
 }
 
 struct Dialler<'a> {
@@ -32,14 +29,20 @@ impl Dialler<'_> {
         let limits = &self.core.config.limits;
         let mut pause = limits.reconnect_min;
         loop {
-            self.until_needed().await;
+            let close = &self.link.close;
+            if close.run_until_cancelled(self.until_needed()).await.is_none() {
+                return;
+            }
             match self.connect().await {
                 Ok(()) => pause = limits.reconnect_min,
                 Err(Failed::Duplicate(_)) => self.link.state().problem = None,
                 Err(failed) => self.report(failed.to_string()),
             }
             // Leaders that lost each other at one moment should not knock at one moment.
-            sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
+            let pause_now = sleep(pause.mul_f64(rand::random_range(0.5..=1.0)));
+            if close.run_until_cancelled(pause_now).await.is_none() {
+                return;
+            }
             pause =
                 (pause * 2).clamp(Duration::from_millis(1), limits.reconnect_max.max(limits.reconnect_min));
         }
@@ -47,10 +50,9 @@ impl Dialler<'_> {
 
     /// Waits while the peer is connected, as it is after it has opened a connection itself.
     async fn until_needed(&self) {
-        let Some(replica) = self.link.state().replica else { return };
         let mut connected = self.core.connected.clone();
         // Fails when the engine has ended, and then this task is about to.
-        let _ = connected.wait_for(|connected| !connected.contains(&replica)).await;
+        let _ = connected.wait_for(|connected| !self.link.is_connected(connected)).await;
     }
 
     /// Opens a connection and serves it until it ends.
@@ -58,7 +60,8 @@ impl Dialler<'_> {
         let (core, peer) = (self.core, &self.link.peer);
         let limit = core.config.limits.handshake;
         // Resolves the name anew.
-        let opened = timeout(limit, TcpStream::connect(peer.address.as_str())).await;
+        let open = timeout(limit, TcpStream::connect(peer.address.as_str()));
+        let Some(opened) = self.link.close.run_until_cancelled(open).await else { return Ok(()) };
         let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -90,7 +93,7 @@ impl Dialler<'_> {
                 "the peer goes by another name than the configured one"
             );
         }
-        let ended = connection::run(core, ready).await;
+        let ended = connection::run(core, ready, &self.link.close).await;
         info!(leader, peer = peer.name, why = %ended, "connection closed");
         if !matches!(ended, Ended::Here) {
             self.link.state().problem = Some(format!("the connection was lost: {ended}"));

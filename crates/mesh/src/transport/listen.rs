@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes connections until the leader stops.
-pub(super) async fn run(core: Arc<Core>, listener: TcpListener) {
+pub(crate) async fn run(core: Arc<Core>, listener: TcpListener) {
     let room = Arc::new(Semaphore::new(core.config.limits.connections));
     let refusals = Arc::new(Refusals::default());
     loop {
@@ -61,7 +61,7 @@ async fn serve(core: &Arc<Core>, stream: TcpStream, address: SocketAddr, refusal
             let peer = ready.name.clone();
             refusals.forget(address);
             info!(leader, peer, %address, "connected");
-            let ended = connection::run(core, ready).await;
+            let ended = connection::run(core, ready, &core.disconnect).await;
             info!(leader, peer, %address, why = %ended, "connection closed");
         }
         Err(failed @ (Failed::Duplicate(_) | Failed::Stopping)) => debug!(leader, %address, why = %failed),

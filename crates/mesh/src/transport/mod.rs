@@ -7,18 +7,9 @@ mod handshake;
 mod listen;
 
 use crate::core::Core;
-use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
-
-/// Starts all that talks to peers.
-pub(crate) fn spawn(core: &Arc<Core>, listener: Option<TcpListener>) {
-    if let Some(listener) = listener {
-        core.tasks.spawn(listen::run(Arc::clone(core), listener));
-    }
-    for link in 0..core.links.len() {
-        core.tasks.spawn(dial::run(Arc::clone(core), link));
-    }
-}
+pub(crate) use dial::run as keep_up;
+pub(crate) use listen::run as listen;
+use std::time::Duration;
 
 /// How often a connection carries something at least, if only a sign of life.
 fn heartbeat(core: &Core) -> Duration {

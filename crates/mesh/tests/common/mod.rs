@@ -1,6 +1,8 @@
 //! What the tests of whole leaders share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod client;
+
 use mesh::{Leader, LeaderConfig, Limits, Peer, PeerReport, Status, Storage};
 use std::{
     net::SocketAddr,
@@ -26,6 +28,7 @@ pub(crate) fn config(name: &str) -> LeaderConfig {
     let limits = Limits {
         reconnect_min: Duration::from_millis(5),
         reconnect_max: Duration::from_millis(50),
+        down_after: Duration::from_millis(150),
         ..Limits::default()
     };
     LeaderConfig { listen: Some("127.0.0.1:0".into()), limits, ..LeaderConfig::new(name, Storage::Memory) }
