@@ -17,3 +17,6 @@ mod running {}
 
 #[doc = include_str!("api.md")]
 mod api {}
+
+#[doc = include_str!("simulating.md")]
+mod simulating {}

@@ -74,6 +74,27 @@ pub(crate) fn with_query(mut path: String, name: &str, value: &str) -> String {
 pub(crate) struct Reply<T> {
     pub(crate) value: T,
     pub(crate) text: String,
+    /// The token of what the reply has seen.
+    pub(crate) token: Option<String>,
+}
+
+/// The leader did not get what the client has seen in time. Nothing was done.
+#[derive(Debug)]
+pub(crate) struct NotYet(String);
+
+impl fmt::Display for NotYet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotYet {}
+
+/// What a leader must have before it answers, and how long it may take to get it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) after: Option<String>,
+    pub(crate) within: Option<Duration>,
 }
 
 /// A write was sent and got no whole reply: it is not known whether it is durable.
@@ -93,6 +114,7 @@ impl std::error::Error for NoReply {}
 pub(crate) struct Client {
     api: ApiAddr,
     agent: Agent,
+    session: Session,
 }
 
 /// Whether a request that got no reply may have changed something.
@@ -104,16 +126,26 @@ enum Attempt<'a> {
 
 impl Client {
     pub(crate) fn new(api: ApiAddr) -> Self {
+        Self::with(api, Session::default())
+    }
+
+    /// For a client that has seen something.
+    pub(crate) fn with(api: ApiAddr, session: Session) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             // A leader is reached directly: a proxy for the web knows nothing of it.
             .proxy(None)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(REPLY))
+            .timeout_global(Some(REPLY + session.within.unwrap_or_default()))
             .build()
             .into();
-        Self { api, agent }
+        Self { api, agent, session }
+    }
+
+    /// Where the leader's API answers.
+    pub(crate) fn api(&self) -> &ApiAddr {
+        &self.api
     }
 
     /// Reads. Changes nothing, whatever happens.
@@ -142,6 +174,12 @@ impl Client {
         self.send(self.agent.put(self.url(path)), body, key)
     }
 
+    /// Writes with DELETE.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Reply<T>> {
+        let response = self.agent.delete(self.url(path)).call();
+        self.understand(response, Attempt::Write { key: None })
+    }
+
     /// Reads a reply that goes on for as long as the leader runs.
     pub(crate) fn stream(&self, path: &str) -> Result<impl BufRead + use<>> {
         let request =
@@ -164,6 +202,13 @@ impl Client {
     }
 
     fn url(&self, path: &str) -> String {
+        let mut path = path.to_owned();
+        if let Some(after) = &self.session.after {
+            path = with_query(path, "after", after);
+        }
+        if let Some(within) = self.session.within {
+            path = with_query(path, "within", &format!("{}ms", within.as_millis()));
+        }
         format!("http://{}{path}", self.api)
     }
 
@@ -191,8 +236,10 @@ impl Client {
             return Err(self.refusal(&mut response));
         }
         let text = text_of(&mut response).map_err(|error| self.explain(error, attempt))?;
+        let token = response.headers().get("mesh-token").and_then(|token| token.to_str().ok());
+        let token = token.map(str::to_owned);
         match serde_json::from_str(&text) {
-            Ok(value) => Ok(Reply { value, text }),
+            Ok(value) => Ok(Reply { value, text, token }),
             Err(error) => Err(self.not_a_leader(error)),
         }
     }
@@ -202,13 +249,13 @@ impl Client {
         #[derive(Deserialize)]
         struct Refusal {
             error: String,
-            #[serde(rename = "code")]
-            _code: String,
+            code: String,
         }
         let status = response.status();
         let refusal = text_of(response).ok().and_then(|text| serde_json::from_str::<Refusal>(&text).ok());
         match refusal {
-            Some(refusal) => anyhow!(refusal.error),
+            Some(Refusal { error, code }) if code == "not-yet" => Error::new(NotYet(error)),
+            Some(Refusal { error, .. }) => anyhow!(error),
             None => self.not_a_leader(format_args!("HTTP status {status}")),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::Usage;
 use anyhow::{Context, Result};
-use mesh::MAX_LEADER_NAME;
+use mesh::{MAX_LEADER_NAME, Member, Topology};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -117,6 +117,16 @@ pub(crate) struct Args {
     #[arg(long = "peer", value_name = "NAME=HOST:PORT")]
     peers: Vec<NamedPeer>,
 
+    /// How the members are connected: all-to-all, ring, star:HUB[,STAND-IN], gossip:K[,EVERY], regions, explicit:A=B[,C=D]
+    ///
+    /// The same for all leaders. Counts until `mesh topology set` or `mesh peer` says otherwise.
+    #[arg(long, value_name = "TOPOLOGY")]
+    topology: Option<Topology>,
+
+    /// A leader of the mesh, this one included, for --topology; once for each
+    #[arg(long = "member", value_name = "NAME=HOST:PORT[@REGION]")]
+    members: Vec<Member>,
+
     /// The cluster's name, the same for all leaders: those of another cluster are refused [default: default]
     #[arg(long, value_parser = name)]
     cluster: Option<String>,
@@ -149,6 +159,14 @@ The first of them with `mesh serve --config eu.toml`:
 
   [peers]
   us = \"127.0.0.1:7002\"
+  ap = \"127.0.0.1:7003\"
+
+A ring, in the same file on all three but for `name`, `data`, `listen` and `api`; instead of [peers]:
+  topology = \"ring\"             # above the first line in brackets
+
+  [members]
+  eu = \"127.0.0.1:7001\"         # or \"127.0.0.1:7001@REGION\"
+  us = \"127.0.0.1:7002\"
   ap = \"127.0.0.1:7003\"";
 
 /// The TOML file. What is missing may come from flags.
@@ -161,8 +179,11 @@ struct File {
     api: Option<Address>,
     cluster: Option<Name>,
     clock_offset_ms: Option<i64>,
+    topology: Option<Topology>,
     #[serde(default)]
     peers: BTreeMap<Name, Address>,
+    #[serde(default)]
+    members: BTreeMap<Name, String>,
 }
 
 #[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,6 +210,8 @@ pub(crate) struct Config {
     pub(crate) clock_offset: i64,
     /// By name.
     pub(crate) peers: BTreeMap<String, Address>,
+    pub(crate) topology: Option<Topology>,
+    pub(crate) members: Vec<Member>,
 }
 
 impl Config {
@@ -220,6 +243,7 @@ impl Config {
             }
         }
         peers.extend(given);
+        let members = members(file.members, args.members)?;
         let config = Self {
             name: args.name.or(file.name.map(|Name(name)| name)).ok_or_else(|| missing("name", "name"))?,
             data: args
@@ -231,12 +255,31 @@ impl Config {
             cluster: args.cluster.or(file.cluster.map(|Name(name)| name)).unwrap_or_else(|| "default".into()),
             clock_offset: args.clock_offset.or(file.clock_offset_ms).unwrap_or(0),
             peers,
+            topology: args.topology.or(file.topology),
+            members,
         };
         if config.peers.contains_key(&config.name) {
             return Err(Usage(format!("the leader `{}` is given as a peer of itself", config.name)).into());
         }
         Ok(config)
     }
+}
+
+/// The members of the file, with those of the flags put in place of their namesakes.
+fn members(file: BTreeMap<Name, String>, flags: Vec<Member>) -> Result<Vec<Member>> {
+    let mut members = BTreeMap::new();
+    for (Name(name), rest) in file {
+        let member: Member = format!("{name}={rest}").parse().map_err(Usage)?;
+        members.insert(name, member);
+    }
+    let mut given = BTreeMap::new();
+    for member in flags {
+        if let Some(twice) = given.insert(member.name.clone(), member) {
+            return Err(Usage(format!("--member names `{}` twice", twice.name)).into());
+        }
+    }
+    members.extend(given);
+    Ok(members.into_values().collect())
 }
 
 fn read(path: &Path) -> Result<File> {

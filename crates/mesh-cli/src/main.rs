@@ -6,11 +6,12 @@ mod config;
 mod demo;
 mod replay;
 mod serve;
+mod simulate;
 
 use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use commands::{counter, keys, register, set, status, watch};
+use commands::{counter, keys, peer, register, set, status, topology, verify, watch};
 use std::{
     fmt,
     io::{self, ErrorKind, IsTerminal},
@@ -24,7 +25,8 @@ use tracing_subscriber::EnvFilter;
 /// all leaders come to the same values. The other commands talk to a running leader's API, named with --api or `MESH_API`,
 /// or work on files.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong usage. Results are on stdout, everything else on stderr.
+/// Exit codes: 0 success, 1 failure, 2 wrong usage, 3 what --after names was not there in time. Results are on stdout,
+/// everything else on stderr.
 #[derive(Debug, Parser)]
 #[command(name = "mesh", version, after_help = EXAMPLES)]
 struct Cli {
@@ -56,8 +58,12 @@ enum Command {
     Keys(keys::Args),
     Watch(watch::Args),
     Status(status::Args),
+    Topology(topology::Args),
+    Peer(peer::Args),
+    Verify(verify::Args),
     Replay(replay::Args),
     Demo(demo::Args),
+    Simulate(simulate::Args),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:
@@ -104,9 +110,13 @@ fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Peer(args) => peer::run(&args),
+        Command::Verify(args) => verify::run(&args),
         // A file that is no valid history is wrong usage there; 1 says that the history does not match.
         Command::Replay(args) => replay::run(args).map_err(|error| Usage(format!("{error:#}")).into()),
         Command::Demo(args) => demo::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions { shell } => completions(shell),
     };
     done.unwrap_or_else(|error| failure(&error))
@@ -128,5 +138,11 @@ fn failure(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("mesh: {error:#}");
-    if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<Usage>() {
+        ExitCode::from(2)
+    } else if error.is::<client::NotYet>() {
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    }
 }

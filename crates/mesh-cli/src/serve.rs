@@ -31,6 +31,8 @@ async fn serve(config: Config) -> Result<()> {
         cluster: config.cluster,
         listen: Some(config.listen.into()),
         peers: config.peers.into_iter().map(|(name, address)| Peer::new(name, address)).collect(),
+        topology: config.topology,
+        members: config.members,
         clock_offset_ms: config.clock_offset,
         ..LeaderConfig::new(config.name, Storage::Dir(config.data))
     })

@@ -2,14 +2,17 @@
 
 pub(crate) mod counter;
 pub(crate) mod keys;
+pub(crate) mod peer;
 pub(crate) mod register;
 pub(crate) mod set;
 pub(crate) mod status;
+pub(crate) mod topology;
+pub(crate) mod verify;
 pub(crate) mod watch;
 
 use crate::{
     Usage,
-    client::{ApiAddr, Client, Reply, idempotency_key},
+    client::{ApiAddr, Client, Reply, Session, idempotency_key},
 };
 use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -17,6 +20,7 @@ use serde::Deserialize;
 use std::{
     borrow::Cow,
     io::{self, Write},
+    time::Duration,
 };
 
 /// Which leader, and how to print what it says.
@@ -29,12 +33,32 @@ pub(crate) struct Leader {
     /// Print the leader's reply as it is, in JSON
     #[arg(long, global = true)]
     json: bool,
+
+    /// Answer only when the leader has what this token names: a write's dot, or what --print-token printed
+    #[arg(long, value_name = "TOKEN", value_parser = token, global = true)]
+    after: Option<String>,
+
+    /// How long the leader may take to get there, as in 500ms or 2s; then exit with 3 [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = mesh::parse_duration, requires = "after", global = true)]
+    within: Option<Duration>,
+
+    /// Print the token of what was seen on stderr, for --after at another leader
+    #[arg(long, global = true)]
+    print_token: bool,
+}
+
+/// A token: dots, or a version vector in JSON.
+fn token(text: &str) -> Result<String, String> {
+    text.parse::<mesh::Token>().map(|token| token.to_string()).map_err(|error| error.to_string())
 }
 
 impl Leader {
     fn client(&self) -> Result<Client> {
         match &self.api {
-            Some(api) => Ok(Client::new(api.clone())),
+            Some(api) => {
+                let session = Session { after: self.after.clone(), within: self.within };
+                Ok(Client::with(api.clone(), session))
+            }
             None => Err(Usage(
                 "which leader? Give --api HOST:PORT, or set MESH_API: the address that follows `api on` in the line that \
                  `mesh serve` prints"
@@ -57,6 +81,9 @@ impl Leader {
             plain(&mut stdout, &reply.value)?;
         }
         stdout.flush()?;
+        if let (true, Some(token)) = (self.print_token, &reply.token) {
+            eprintln!("token: {token}");
+        }
         Ok(())
     }
 

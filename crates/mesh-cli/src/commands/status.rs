@@ -2,7 +2,7 @@
 
 use super::Leader;
 use anyhow::Result;
-use mesh::{PeerReport, Status};
+use mesh::{PeerReport, Status, TopologyReport};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -44,7 +44,8 @@ fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     ];
     table(out, &about.map(|(what, value)| vec![what.to_owned(), value]))?;
     if status.peers.is_empty() {
-        return writeln!(out, "\nno peers");
+        writeln!(out, "\nno peers")?;
+        return problems(out, &status.topology);
     }
     let head = ["peer", "address", "replica", "link", "behind", "oldest", "ahead", "contact", "in", "out"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -56,7 +57,12 @@ fn print(out: &mut dyn Write, status: &Status) -> io::Result<()> {
             writeln!(out, "{}: {problem}", peer.name)?;
         }
     }
-    Ok(())
+    problems(out, &status.topology)
+}
+
+/// What is wrong with the mesh's connections, a line each.
+pub(super) fn problems(out: &mut dyn Write, topology: &TopologyReport) -> io::Result<()> {
+    topology.problems.iter().try_for_each(|problem| writeln!(out, "{}: {}", problem.code, problem.text))
 }
 
 fn row(peer: &PeerReport) -> Vec<String> {
@@ -79,12 +85,12 @@ fn row(peer: &PeerReport) -> Vec<String> {
     ]
 }
 
-fn or_dash(value: Option<&impl ToString>) -> String {
+pub(super) fn or_dash(value: Option<&impl ToString>) -> String {
     value.map_or_else(|| "-".into(), ToString::to_string)
 }
 
 /// Prints rows in columns as wide as their widest cell, two spaces apart.
-fn table(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+pub(super) fn table(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -96,7 +102,7 @@ fn table(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
     Ok(())
 }
 
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
@@ -149,6 +155,7 @@ since start  17 writes taken, 4 events merged
 
 peer  address         replica           link  behind  oldest  ahead  contact   in       out
 us    127.0.0.1:7002  00000000000000b2  up    5       31 ms   0      4 ms ago  1.7 KiB  2.1 KiB
+ring-broken: the ring is broken at ap; us and eu are connected instead
 ";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }

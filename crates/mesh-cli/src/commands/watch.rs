@@ -1,9 +1,8 @@
 //! `mesh watch`.
 
-use super::{Leader, one_word};
+use super::{Leader, one_word, token};
 use crate::client::with_query;
 use anyhow::{Result, anyhow};
-use mesh::VersionVector;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
@@ -22,24 +21,17 @@ Examples:
   mesh watch
   mesh watch stock/                      # keys whose names begin so
   mesh watch --json | jq .changes        # the leader's lines, each with a token
-  mesh watch --since '{\"00000000000000a1\":18}'")]
+  mesh watch --since 00000000000000a1:18")]
 pub(crate) struct Args {
     /// What the names of the keys begin with
     prefix: Option<String>,
 
-    /// What has changed since this token: that of a write's --json, or of a line of `watch --json`
+    /// What has changed since this token: a write's dot, or that of a line of `watch --json`
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     since: Option<String>,
 
     #[command(flatten)]
     leader: Leader,
-}
-
-fn token(text: &str) -> Result<String, String> {
-    match serde_json::from_str::<VersionVector>(text) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(format!("a token looks like {{\"00000000000000a1\":18}}: {error}")),
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,11 +76,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| client.not_a_leader(error))?;
         print(text, &line, args.leader.json)?;
-        resume = Some(line.token.get().to_owned());
+        resume = Some(token(line.token.get()).map_err(|error| client.not_a_leader(error))?);
     };
     let why = end.map_or_else(|| "the leader ended it".to_owned(), |error| error.to_string());
     Err(match resume {
-        Some(token) => anyhow!("the stream is over ({why}); go on where it ended with --since '{token}'"),
+        Some(token) => anyhow!("the stream is over ({why}); go on where it ended with --since {token}"),
         None => anyhow!("the stream ended before its first line ({why}); is the leader still running?"),
     })
 }

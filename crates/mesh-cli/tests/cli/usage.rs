@@ -3,7 +3,7 @@
 use crate::common::{mesh, run};
 
 /// Of each command: its words.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 23] = [
     &["serve"],
     &["counter"],
     &["counter", "incr"],
@@ -20,6 +20,13 @@ const COMMANDS: [&[&str]; 16] = [
     &["keys"],
     &["watch"],
     &["status"],
+    &["topology"],
+    &["topology", "show"],
+    &["topology", "set"],
+    &["peer"],
+    &["peer", "add"],
+    &["peer", "remove"],
+    &["verify"],
 ];
 
 #[test]
@@ -42,6 +49,14 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["register", "set", "title", "x", "--idempotency-key", ""], &["1 to 255 bytes"]),
         (&["register", "set", "title", "x", "--idempotency-key", "a b"], &["visible ASCII"]),
         (&["watch", "--since", "17"], &["17", "token"]),
+        (&["counter", "get", "visits", "--after", "17"], &["17", "is not a token"]),
+        (&["counter", "get", "visits", "--after", "a:1", "--within", "soon"], &["soon", "500ms"]),
+        (&["counter", "get", "visits", "--within", "1s"], &["--after"]),
+        (&["topology", "set", "torus"], &["torus", "star:HUB"]),
+        (&["topology", "set", "explicit:eu=eu"], &["itself"]),
+        (&["peer", "add", "eu=7001"], &["HOST:PORT"]),
+        (&["peer", "remove"], &["NAME"]),
+        (&["verify", "--wait", "long"], &["long", "500ms"]),
         (&["completions", "tcsh"], &["tcsh", "bash"]),
         (&["status", "--log", "=="], &["--log"]),
     ] {
@@ -82,8 +97,20 @@ fn every_command_has_help_with_examples() {
         }
     }
     let help = run(&["--help"]).ok();
-    for command in ["serve", "counter", "set", "register", "keys", "watch", "status", "replay", "completions"]
-    {
+    for command in [
+        "serve",
+        "counter",
+        "set",
+        "register",
+        "keys",
+        "watch",
+        "status",
+        "topology",
+        "peer",
+        "verify",
+        "replay",
+        "completions",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "no {command} in\n{help}");
     }
     assert_eq!(run(&["--version"]).ok(), format!("mesh {}\n", env!("CARGO_PKG_VERSION")));
