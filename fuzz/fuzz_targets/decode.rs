@@ -52,11 +52,12 @@ fuzz_target!(|bytes: &[u8]| {
     state::<OrSet<u64>>(bytes);
     round_trip::<Slice<Vec<u8>>>(bytes);
     let _ = Hello::decode(bytes);
-    // As a message, and as the body of a delta.
-    let delta = Message::Part { delta: 1, offset: 0, last: true, bytes: bytes.to_vec() };
-    for message in [Message::decode(bytes).ok(), Some(delta)].into_iter().flatten() {
+    // As a message, as a frame, and as the body of a delta.
+    let (frame, delta) = (Message::Frame(bytes.to_vec().into()), Message::Part(bytes.to_vec().into()));
+    for message in [Message::decode(bytes).ok(), Some(frame), Some(delta)].into_iter().flatten() {
         let mut leader = engine(1);
-        leader.connect(SessionId(0), engine(2).hello(), Now::default()).expect("a good greeting");
+        let sent = leader.hello();
+        leader.connect(SessionId(0), &sent, engine(2).hello(), Now::default()).expect("a good greeting");
         let _ = leader.handle(SessionId(0), message, Now::default());
         assert_eq!(leader.version().get(ReplicaId::new(1)), 0, "nobody moves this leader's counter");
     }

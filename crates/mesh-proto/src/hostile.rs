@@ -78,7 +78,7 @@ impl Victim {
     }
 
     fn hears(&mut self, delta: &SpaceDelta) -> Result<(), HandleError> {
-        let part = Message::Part(Part { delta: 1, offset: 0, last: true, bytes: encode(delta), payload: 0 });
+        let part = Message::Part(encode(delta).into());
         let heard = self.engine.handle(LINK, part, NOW);
         let before = (self.engine.version().clone(), self.engine.fingerprint());
         self.disk.settle(&mut self.engine);
@@ -297,7 +297,7 @@ fn damaged_frames() {
             let mut bytes = bytes.clone();
             bytes[at] = other;
             let mut victim = Victim::new();
-            let heard = victim.engine.handle(LINK, Message::Frame(crate::Frame { bytes, payload: 0 }), NOW);
+            let heard = victim.engine.handle(LINK, Message::Frame(bytes.into()), NOW);
             victim.disk.settle(&mut victim.engine);
             let recovered = victim.disk.open(ME, Config::default());
             assert_eq!(recovered.fingerprint(), victim.engine.fingerprint());

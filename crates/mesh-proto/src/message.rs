@@ -200,6 +200,20 @@ pub struct Part {
     pub(crate) payload: usize,
 }
 
+impl From<Vec<u8>> for Frame {
+    /// A frame of these bytes, whatever they are: whoever hears it finds out.
+    fn from(bytes: Vec<u8>) -> Self {
+        Frame { bytes, payload: 0 }
+    }
+}
+
+impl From<Vec<u8>> for Part {
+    /// A delta of these bytes, whatever they are, in one part.
+    fn from(bytes: Vec<u8>) -> Self {
+        Part { delta: 1, offset: 0, last: true, bytes, payload: 0 }
+    }
+}
+
 impl Message {
     /// The bytes of this message, at most [`MAX_MESSAGE`].
     pub fn encode(&self) -> Vec<u8> {
