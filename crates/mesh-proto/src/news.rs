@@ -251,6 +251,8 @@ impl Engine {
         }
         let batch = self.space.cut_own(me, self.relay.cut);
         self.relay.cut = batch.until;
+        // Frames that were made since these updates became durable were made without them.
+        self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
         if batch.bytes() <= 2 * FULL {
             self.relay.log.push(Arc::new(batch), self.config.retain);
         }
