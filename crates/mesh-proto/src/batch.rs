@@ -21,14 +21,19 @@ use std::{
 /// leader, and then the piece would lack it. At the origin whatever has overwritten it is among what the batch depends
 /// on.
 ///
+/// It depends on the origin's updates up to `since` and on `deps`, and on what these depend on: together all that was
+/// visible at the origin when it was cut.
+///
 /// # Invariant
 ///
-/// `since < until`, and every counter in the pieces lies in between. The dots that sets have lost are anybody's.
+/// `since < until`, and every counter in the pieces lies in between. The dots that sets have lost are anybody's. `deps`
+/// ascend, one for each replica, and none is of the origin.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) origin: ReplicaId,
     pub(crate) since: u64,
     pub(crate) until: u64,
+    pub(crate) deps: Vec<Dot>,
     /// The origin's runs, if one began in here.
     pub(crate) lineage: Option<Lineage>,
     pub(crate) pieces: Vec<BatchPiece>,
@@ -92,7 +97,7 @@ impl Batch {
     /// About how much memory it takes, and at least how many bytes it is encoded in.
     pub(crate) fn bytes(&self) -> usize {
         let piece = |piece: &BatchPiece| 128 + piece.key.name.len() + piece.body.bytes();
-        128 + self.pieces.iter().map(piece).sum::<usize>()
+        128 + 16 * self.deps.len() + self.pieces.iter().map(piece).sum::<usize>()
     }
 
     /// The pieces as those of a delta.
@@ -172,6 +177,14 @@ impl Log {
         }
     }
 
+    /// Drops the batches of `origin` that reach beyond `since`.
+    pub(crate) fn forget(&mut self, origin: ReplicaId, since: u64) {
+        let Some(of_origin) = self.batches.get_mut(&origin) else { return };
+        while let Some(last) = of_origin.pop_back_if(|last| last.until > since) {
+            self.bytes -= last.bytes();
+        }
+    }
+
     /// The batches of `origin` that lead from `since` on, without a gap. **O(log n)**.
     pub(crate) fn after(&self, origin: ReplicaId, since: u64) -> impl Iterator<Item = &Arc<Batch>> {
         let of_origin = self.batches.get(&origin);
@@ -197,7 +210,7 @@ mod tests {
     fn batch(since: u64, until: u64) -> Arc<Batch> {
         let (origin, key) = (ReplicaId::new(1), Key::new(Kind::GCounter, "n"));
         let pieces = vec![BatchPiece { key, newest: until, body: Body::GCounter(until) }];
-        Arc::new(Batch { origin, since, until, lineage: None, pieces })
+        Arc::new(Batch { origin, since, until, deps: Vec::new(), lineage: None, pieces })
     }
 
     #[test]

@@ -8,34 +8,32 @@ use crate::{
     peer::{Sending, Staged},
     sync::MAX_REPLICAS,
 };
-use crdt_core::{Merge, ReplicaId};
+use crdt_core::{Dot, Merge, ReplicaId};
 
-/// Who lacks at most so many batches, and so many bytes of them, gets them as they are.
-const FEW_BATCHES: usize = 32;
-const FEW_BYTES: usize = 64 << 10;
+/// Who lacks no more bytes of batches than this gets them as they are.
+const FEW_BYTES: usize = 128 << 10;
 
 impl Engine {
-    /// Gives a peer all that it has not said it has: the batches, if they are few, or a delta.
-    pub(crate) fn serve(&mut self, at: SessionId, now: Now) {
+    /// Gives a peer what it asks for, updates after these: the batches, if they are few, or a delta of all that it has not
+    /// said it has.
+    pub(crate) fn serve(&mut self, at: SessionId, pulled: &[(ReplicaId, u64)], now: Now) {
         self.cut_own();
-        let Engine { sessions, peers, durable, relay, config, .. } = self;
+        let Engine { sessions, durable, relay, config, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return };
-        let known = &peers[&session.peer].known;
-        let (mut count, mut bytes) = (0, 0);
-        let is_in_log = durable.difference(known).all(|(origin, missing)| {
-            let since = missing.start() - 1;
-            let mut reached = since;
-            for batch in relay.log.after(origin, since) {
-                (count, bytes, reached) = (count + 1, bytes + batch.bytes(), batch.until);
+        let mut bytes = 0;
+        let is_in_log = pulled.iter().all(|(origin, since)| {
+            let mut reached = *since;
+            for batch in relay.log.after(*origin, *since) {
+                (bytes, reached) = (bytes + batch.bytes(), batch.until);
             }
-            reached >= *missing.end() && count <= FEW_BATCHES && bytes <= FEW_BYTES
+            reached >= durable.get(*origin) && bytes <= FEW_BYTES
         });
         if is_in_log {
             let out = &mut session.out;
-            out.asked.clone_from(durable);
-            for (origin, missing) in durable.difference(known) {
-                let place = out.names.place_or_add(origin);
-                out.set_sent(place, missing.start() - 1);
+            for (origin, since) in pulled.iter().filter(|(origin, since)| durable.get(*origin) > *since) {
+                out.asked.advance(Dot::new(*origin, durable.get(*origin)));
+                let place = out.names.place_or_add(*origin);
+                out.set_sent(place, *since);
             }
             (out.is_stale, out.is_urgent) = (true, true);
             return;
@@ -184,6 +182,9 @@ impl Engine {
             }
             let decoded = self.space.decode(delta, self.identity.replica);
             let decoded = decoded.map_err(|(key, why)| HandleError::BadPiece { key, why })?;
+            let news = until.difference(self.space.version()).map(|(id, new)| Dot::new(id, *new.end()));
+            self.relay.merged(news);
+            self.relay.early.look_at_all();
             self.space.apply(decoded);
             self.forget_deaths();
             self.events.push_back(Event::Merged { peer: id, events });

@@ -2,26 +2,24 @@
 
 use crate::batch::Batch;
 use crdt_core::ReplicaId;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use version_vector::VersionVector;
 
 /// Batches that wait for others, bounded in bytes.
 ///
-/// A batch depends on all that its sender had when it sent it: more than its origin had, but known without a vector in
-/// each batch. Two batches may so depend on each other, each sent by somebody who had the other. They are taken
-/// together: what is taken is the greatest set of batches all of whose dependencies are here or in the set, and it
-/// becomes visible in one step.
+/// Who takes them out as soon as they can be takes what came, and what had waited for it, in one step.
 #[derive(Debug, Default)]
 pub(crate) struct Early {
     /// By origin and last counter.
-    waiting: BTreeMap<ReplicaId, BTreeMap<u64, Waiting>>,
+    waiting: BTreeMap<ReplicaId, BTreeMap<u64, Arc<Batch>>>,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    batch: Arc<Batch>,
-    needs: Arc<VersionVector>,
+    /// Origins whose first batch may have all that it depends on.
+    candidates: BTreeSet<ReplicaId>,
+    /// By a replica of whose updates something is missing, the origins whose first batch depends on it.
+    blocked: BTreeMap<ReplicaId, BTreeSet<ReplicaId>>,
 }
 
 impl Early {
@@ -33,8 +31,13 @@ impl Early {
         self.bytes
     }
 
+    /// The origins of which something waits.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = ReplicaId> {
+        self.waiting.keys().copied()
+    }
+
     /// Takes a batch in; false, and nothing has happened, if there is no room for it or it is there already.
-    pub(crate) fn push(&mut self, batch: &Arc<Batch>, needs: &Arc<VersionVector>, limit: usize) -> bool {
+    pub(crate) fn push(&mut self, batch: &Arc<Batch>, limit: usize) -> bool {
         let bytes = batch.bytes();
         if self.bytes + bytes > limit {
             return false;
@@ -43,62 +46,60 @@ impl Early {
         if of_origin.contains_key(&batch.until) {
             return false;
         }
-        of_origin.insert(batch.until, Waiting { batch: batch.clone(), needs: needs.clone() });
+        of_origin.insert(batch.until, batch.clone());
+        self.candidates.insert(batch.origin);
         self.bytes += bytes;
         true
     }
 
     /// How far the updates of `origin` are here or waiting without a gap, from `from` on.
     pub(crate) fn reaches(&self, origin: ReplicaId, from: u64) -> u64 {
-        self.chain(origin, from).last().map_or(from, |waiting| waiting.batch.until)
+        let waiting = self.waiting.get(&origin).into_iter().flat_map(BTreeMap::values);
+        waiting.fold(
+            from,
+            |reached, batch| if batch.since <= reached { reached.max(batch.until) } else { reached },
+        )
     }
 
-    /// The waiting batches of `origin` that lead from `from` on without a gap.
-    fn chain(&self, origin: ReplicaId, from: u64) -> impl Iterator<Item = &Waiting> {
-        let mut reached = from;
-        self.waiting.get(&origin).into_iter().flat_map(BTreeMap::values).filter(move |waiting| {
-            let follows = waiting.batch.since <= reached && reached < waiting.batch.until;
-            if follows {
-                reached = waiting.batch.until;
-            }
-            follows
-        })
+    /// The vector has advanced otherwise than by what was taken from here: any batch may be the next.
+    pub(crate) fn look_at_all(&mut self) {
+        self.candidates = self.waiting.keys().copied().collect();
+        self.blocked.clear();
     }
 
-    /// Takes out the greatest set of batches that can become visible at once to someone who has `version`, in the order
-    /// of the origins, and drops what `version` has made useless. **O(w r)** for w waiting batches and r replicas, at
-    /// most as often as there are batches in the set that cannot.
+    /// Takes out all batches that can become visible to someone who has `version`, each after what it depends on, and
+    /// drops what `version` has made useless. **O(d log r)** for d dependencies of the batches that are taken and of one
+    /// more for each origin that was waited for.
     pub(crate) fn take(&mut self, version: &VersionVector) -> Vec<Arc<Batch>> {
-        self.drop_until(version);
-        let mut extent: BTreeMap<ReplicaId, u64> =
-            self.waiting.keys().map(|id| (*id, self.reaches(*id, version.get(*id)))).collect();
-        loop {
-            let mut shrunk = false;
-            for origin in self.waiting.keys() {
-                let end = extent[origin];
-                let is_met = |waiting: &&Waiting| {
-                    let reach = |id| extent.get(&id).copied().unwrap_or(0).max(version.get(id));
-                    waiting.needs.iter().all(|(id, counter)| counter <= reach(id))
-                };
-                let chain = self.chain(*origin, version.get(*origin));
-                let possible = chain.take_while(|waiting| waiting.batch.until <= end).take_while(is_met);
-                let new_end = possible.last().map_or(version.get(*origin), |waiting| waiting.batch.until);
-                if new_end < end {
-                    extent.insert(*origin, new_end);
-                    shrunk = true;
+        let mut taken: Vec<Arc<Batch>> = Vec::new();
+        let mut reached: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        while let Some(origin) = self.candidates.pop_first() {
+            let Some(of_origin) = self.waiting.get_mut(&origin) else { continue };
+            let has = |id| reached.get(&id).copied().unwrap_or_else(|| version.get(id));
+            let mut have = has(origin);
+            let before = have;
+            while let Some(first) = of_origin.first_entry() {
+                let batch = first.get();
+                if batch.until > have {
+                    if batch.since > have {
+                        break;
+                    }
+                    if let Some(missing) = batch.deps.iter().find(|dep| has(dep.replica) < dep.counter) {
+                        self.blocked.entry(missing.replica).or_default().insert(origin);
+                        break;
+                    }
+                    have = batch.until;
+                    taken.push(batch.clone());
                 }
+                self.bytes -= first.remove().bytes();
             }
-            if !shrunk {
-                break;
+            if of_origin.is_empty() {
+                self.waiting.remove(&origin);
             }
-        }
-        let mut taken = Vec::new();
-        for (origin, end) in &extent {
-            let chain = self.chain(*origin, version.get(*origin));
-            taken.extend(chain.take_while(|waiting| waiting.batch.until <= *end).map(|w| w.batch.clone()));
-        }
-        for batch in &taken {
-            self.remove(batch.origin, batch.until);
+            if have > before {
+                reached.insert(origin, have);
+                self.candidates.extend(self.blocked.remove(&origin).unwrap_or_default());
+            }
         }
         taken
     }
@@ -106,29 +107,7 @@ impl Early {
     /// Forgets all of an origin.
     pub(crate) fn clear(&mut self, origin: ReplicaId) {
         let gone = self.waiting.remove(&origin).unwrap_or_default();
-        self.bytes -= gone.values().map(|waiting| waiting.batch.bytes()).sum::<usize>();
-    }
-
-    fn drop_until(&mut self, version: &VersionVector) {
-        let origins: Vec<ReplicaId> = self.waiting.keys().copied().collect();
-        for origin in origins {
-            let have = version.get(origin);
-            while let Some((until, _)) = self.waiting.get(&origin).and_then(BTreeMap::first_key_value) {
-                let until = *until;
-                if until > have {
-                    break;
-                }
-                self.remove(origin, until);
-            }
-        }
-    }
-
-    fn remove(&mut self, origin: ReplicaId, until: u64) {
-        let Some(of_origin) = self.waiting.get_mut(&origin) else { return };
-        self.bytes -= of_origin.remove(&until).map_or(0, |waiting| waiting.batch.bytes());
-        if of_origin.is_empty() {
-            self.waiting.remove(&origin);
-        }
+        self.bytes -= gone.values().map(|batch| batch.bytes()).sum::<usize>();
     }
 }
 
@@ -139,11 +118,13 @@ mod tests {
         Key, Kind,
         batch::{BatchPiece, Body},
     };
+    use crdt_core::Dot;
 
-    fn batch(origin: u64, since: u64, until: u64) -> Arc<Batch> {
+    fn batch<const N: usize>(origin: u64, since: u64, until: u64, deps: [(u64, u64); N]) -> Arc<Batch> {
         let key = Key::new(Kind::GCounter, "n");
         let pieces = vec![BatchPiece { key, newest: until, body: Body::GCounter(until) }];
-        Arc::new(Batch { origin: ReplicaId::new(origin), since, until, lineage: None, pieces })
+        let deps = deps.map(|(id, counter)| Dot::new(ReplicaId::new(id), counter)).to_vec();
+        Arc::new(Batch { origin: ReplicaId::new(origin), since, until, deps, lineage: None, pieces })
     }
 
     fn vector<const N: usize>(rows: [(u64, u64); N]) -> VersionVector {
@@ -151,48 +132,51 @@ mod tests {
     }
 
     fn taken(early: &mut Early, version: &VersionVector) -> Vec<(u64, u64)> {
+        early.look_at_all();
         early.take(version).iter().map(|batch| (batch.origin.get(), batch.until)).collect()
     }
 
-    fn put<const N: usize>(early: &mut Early, batch: &Arc<Batch>, needs: [(u64, u64); N]) {
-        assert!(early.push(batch, &Arc::new(vector(needs)), usize::MAX));
+    fn put(early: &mut Early, batch: &Arc<Batch>) {
+        assert!(early.push(batch, usize::MAX));
     }
 
     #[test]
-    fn batches_that_need_each_other_are_taken_together() {
+    fn what_came_last_lets_go_of_all_that_waited_for_it_each_after_what_it_depends_on() {
         let mut early = Early::default();
-        put(&mut early, &batch(1, 0, 2), [(1, 2), (2, 1)]);
-        assert_eq!(taken(&mut early, &vector([])), []);
-        put(&mut early, &batch(2, 0, 1), [(1, 2), (2, 1)]);
-        assert_eq!(taken(&mut early, &vector([])), [(1, 2), (2, 1)]);
-        assert!(early.is_empty());
-    }
-
-    #[test]
-    fn one_that_lacks_something_holds_back_those_that_need_it_and_no_others() {
-        let mut early = Early::default();
-        put(&mut early, &batch(1, 0, 2), [(3, 1)]);
-        put(&mut early, &batch(1, 2, 4), []);
-        put(&mut early, &batch(2, 0, 1), [(1, 4)]);
-        put(&mut early, &batch(4, 0, 1), []);
-        put(&mut early, &batch(5, 3, 4), []);
+        put(&mut early, &batch(1, 0, 2, [(3, 1)]));
+        put(&mut early, &batch(1, 2, 4, []));
+        put(&mut early, &batch(2, 0, 1, [(1, 4)]));
+        put(&mut early, &batch(4, 0, 1, []));
+        put(&mut early, &batch(5, 3, 4, [(2, 1)]));
         assert_eq!(early.reaches(ReplicaId::new(1), 0), 4);
         assert_eq!(early.reaches(ReplicaId::new(5), 0), 0, "there is a gap");
-        assert_eq!(taken(&mut early, &vector([])), [(4, 1)]);
-        assert_eq!(taken(&mut early, &vector([(3, 1), (5, 3)])), [(1, 2), (1, 4), (2, 1), (5, 4)]);
-        assert_eq!(early.bytes, 0);
+        assert_eq!(early.take(&vector([])).len(), 1, "only 4's depends on nothing");
+        put(&mut early, &batch(3, 0, 1, []));
+        let order: Vec<_> = early.take(&vector([])).iter().map(|b| (b.origin.get(), b.until)).collect();
+        assert_eq!(order, [(3, 1), (1, 2), (1, 4), (2, 1)]);
+        assert_eq!(taken(&mut early, &vector([(1, 4), (2, 1), (5, 3)])), [(5, 4)]);
+        assert_eq!((early.bytes, early.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn batches_that_pretend_to_depend_on_each_other_wait() {
+        let mut early = Early::default();
+        put(&mut early, &batch(1, 0, 2, [(2, 1)]));
+        put(&mut early, &batch(2, 0, 1, [(1, 2)]));
+        assert_eq!(taken(&mut early, &vector([])), []);
+        assert_eq!(taken(&mut early, &vector([(1, 2)])), [(2, 1)], "what came otherwise ends it");
+        assert!(early.is_empty());
     }
 
     #[test]
     fn what_is_here_already_goes_and_room_is_bounded() {
         let mut early = Early::default();
-        put(&mut early, &batch(1, 3, 5), []);
-        put(&mut early, &batch(1, 5, 6), []);
-        let needs = Arc::new(vector([]));
-        assert!(!early.push(&batch(1, 5, 6), &needs, usize::MAX), "it is there");
-        assert!(!early.push(&batch(1, 7, 8), &needs, early.bytes), "it is full");
+        put(&mut early, &batch(1, 3, 5, []));
+        put(&mut early, &batch(1, 5, 6, []));
+        assert!(!early.push(&batch(1, 5, 6, []), usize::MAX), "it is there");
+        assert!(!early.push(&batch(1, 7, 8, []), early.bytes), "it is full");
         assert_eq!(taken(&mut early, &vector([(1, 5)])), [(1, 6)]);
-        put(&mut early, &batch(1, 8, 9), []);
+        put(&mut early, &batch(1, 8, 9, []));
         early.clear(ReplicaId::new(1));
         assert_eq!((early.bytes, early.is_empty()), (0, true));
     }

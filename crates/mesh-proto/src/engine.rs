@@ -48,8 +48,8 @@ pub struct Config {
     /// For how long acknowledgements, and word of updates that travel by other connections, wait for a frame to go with
     /// before they have one of their own, in ms (default 100).
     pub tell: u64,
-    /// For how long an update that a peer has told of is waited for before it is fetched from that peer, in ms (default
-    /// 150). It mostly comes by itself, from whoever brings its origin's news first; where that one is gone, or has lost
+    /// For how long, besides twice the time for which updates gather, an update that a peer has told of is waited for before
+    /// it is fetched from that peer, in ms (default 150). It mostly comes by itself, from whoever brings its origin's news first; where that one is gone, or has lost
     /// it, it comes that much later.
     pub patience: u64,
     /// How many bytes of the latest updates are kept in the form in which they are passed on (default 4 MiB). Who lacks
@@ -61,7 +61,7 @@ pub struct Config {
     /// The most bytes of updates that are held because something that they depend on has not come yet (default 16 MiB).
     /// Others are dropped, and fetched later.
     pub max_early: usize,
-    /// How often a connection carries a sign of life, in ms (default 1,000).
+    /// After how long a connection on which nothing is said carries a sign of life, in ms (default 1,000).
     pub heartbeat: u64,
     /// How many bytes of a delta one message carries at most (default and limit: 64 less than
     /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)).
@@ -251,7 +251,7 @@ impl Engine {
             None => identity,
         };
         let durable = recovered.space.version().clone();
-        let relay = Relay::new(durable.get(found.replica));
+        let relay = Relay::new(found.replica, &durable);
         Ok(Engine {
             config,
             writer: Writer::resume(found.replica, durable.get(found.replica)),
@@ -290,7 +290,7 @@ impl Engine {
             self.events.push_back(Event::Close(session));
         }
         self.peers.values_mut().for_each(|peer| peer.session = None);
-        self.relay.cut = self.space.version().get(replica);
+        self.relay.begin(replica, self.space.version());
     }
 
     /// Forgets what has expired. Call it about once a second, besides what [`poll`](Engine::poll) asks for.
@@ -325,8 +325,7 @@ impl Engine {
         self.committing = false;
         if self.durable != *self.space.version() {
             self.durable.clone_from(self.space.version());
-            self.relay.note_news(self.identity.replica, now.mono, self.config.gather);
-            self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
+            self.note_news(now);
         }
         self.timeline.note(now.mono, &self.durable);
     }

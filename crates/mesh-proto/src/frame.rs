@@ -1,43 +1,53 @@
 //! The bytes in which news travels on a connection.
 //!
-//! A frame is two columns: bits for the small numbers that say how things lie (in Elias' gamma code), and bytes for
-//! values, names and large numbers. Replicas are named by their places in a list that both sides of a connection keep:
-//! at first it has those of the sender's greeting in ascending order.
+//! A frame is two columns: small numbers that say how things lie, by their odds (see [`entropy`](crate::entropy)), and
+//! bytes for values, names and large numbers. Replicas are named by their places in a list that both sides of a
+//! connection keep: at first it has those of the sender's greeting in ascending order. Where no frame can be lost or
+//! overtaken, each builds on those before it: see [`Said`].
 
 use crate::{
     Key, Kind,
     batch::{Batch, BatchPiece, Body, Written},
-    bits::{BitReader, BitWriter},
     codec::{decode_whole, encode},
+    entropy::{Decoder, Encoder},
     key::MAX_NAME,
-    link::Names,
+    said::{Dep, FrameOdds, Keys, Names, Said},
 };
 use crdt_core::{
     Dot, ReplicaId,
     wire::{DecodeError, Reader, Wire},
 };
 use lww_register::HybridTime;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What one side of a connection tells the other at a time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Frames with anything but acknowledgements are numbered from 1; 0 for the others.
     pub(crate) number: u64,
-    /// Whether the receiver is known to have all frames before this one. Then counters are told as differences.
+    /// Whether the receiver is known to have all frames before this one.
     pub(crate) relative: bool,
-    /// Asks for all that the sender, as far as it has told in this frame and before, does not have.
-    pub(crate) pull: bool,
     pub(crate) received: Received,
     /// From which place on the list of replicas is told, and what stands there.
     pub(crate) names_from: u64,
     pub(crate) names: Vec<ReplicaId>,
     /// Of which origins the sender wants batches on this connection, and of which only to hear, by place.
     pub(crate) modes: Vec<(usize, bool)>,
+    /// Asks for updates of these replicas, by place, with up to where they have come. If they cannot be sent as they are,
+    /// it asks for all that the sender, as far as it has told in this frame and before, does not have.
+    pub(crate) pulls: Vec<(usize, u64)>,
     /// How far the sender has the updates of some replicas, durably, by place.
     pub(crate) told: Vec<(usize, u64)>,
     /// Ascending by the places of their origins.
-    pub(crate) batches: Vec<Arc<Batch>>,
+    pub(crate) batches: Vec<Passed>,
+}
+
+/// A batch on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    pub(crate) batch: Arc<Batch>,
+    /// The sender lacks something that the batch depends on. If not, the batch also tells that the sender has it.
+    pub(crate) early: bool,
 }
 
 /// What one side has received of the other's frames.
@@ -55,71 +65,86 @@ const KINDS: [Kind; 4] = [Kind::GCounter, Kind::PnCounter, Kind::Register, Kind:
 /// A type of the user's own, by its name.
 const CUSTOM: u8 = 4;
 
-#[derive(Debug, Default)]
+/// So much of its number does a frame carry that builds on those before it.
+const TURN: u64 = 64;
+
 struct Writer<'a> {
-    bits: BitWriter,
+    odds: &'a mut FrameOdds,
+    keys: &'a mut Keys,
+    bits: Encoder,
     bytes: Vec<u8>,
-    keys: BTreeMap<&'a Key, u64>,
     /// How many of the bytes are values.
     payload: usize,
 }
 
 impl Frame {
-    /// The bytes, and how many of them are values. `before` is what the sender told before this frame, by place.
-    pub(crate) fn encode(&self, names: &Names, before: impl Fn(usize) -> u64) -> (Vec<u8>, usize) {
-        let mut out = Writer::default();
-        out.bits.bit(self.relative);
-        out.bits.bit(self.pull);
-        let Received { last, missing, durable } = self.received;
-        self.number.encode(&mut out.bytes);
-        last.encode(&mut out.bytes);
-        out.bits.number(last - durable);
-        out.optional(missing > 0, |bytes| missing.encode(bytes));
-        out.optional(!self.names.is_empty(), |bytes| {
-            self.names_from.encode(bytes);
-            self.names.encode(bytes);
-        });
-        out.bits.number(self.modes.len() as u64);
-        for (place, eager) in &self.modes {
-            out.bits.number(*place as u64);
-            out.bits.bit(*eager);
-        }
-        out.bits.number(self.told.len() as u64);
-        let mut next = 0;
-        for (place, counter) in &self.told {
-            out.bits.number((place - next) as u64);
-            next = place + 1;
-            if self.relative {
-                out.bits.number(counter - before(*place) - 1);
-            } else {
-                counter.encode(&mut out.bytes);
-            }
-        }
-        out.bits.number(self.batches.len() as u64);
-        let (mut last, mut expected) = (0, None);
-        for batch in &self.batches {
-            let place = names.place(batch.origin).expect("the origins of batches are named");
-            if place != last || expected.is_none() {
-                expected = self.relative.then(|| before(place));
-            }
-            out.bits.number((place - last) as u64);
-            out.batch(batch, expected, names);
-            (last, expected) = (place, Some(batch.until));
-        }
-        let bits = out.bits.into_bytes();
-        let mut all = Vec::with_capacity(bits.len() + out.bytes.len() + 2);
+    /// The bytes, and how many of them are values. `said` is what the sender said before this frame, if it builds on that.
+    pub(crate) fn encode(&self, names: &Names, said: &mut Said) -> (Vec<u8>, usize) {
+        let mut nothing = Said::default();
+        let said = if self.relative { said } else { &mut nothing };
+        let (mut odds, mut keys) = (std::mem::take(&mut said.odds), std::mem::take(&mut said.keys));
+        let (bits, bytes) = (Encoder::default(), Vec::new());
+        let mut out = Writer { odds: &mut odds, keys: &mut keys, bits, bytes, payload: 0 };
+        out.frame(self, names, said);
+        let Writer { bits, bytes, payload, .. } = out;
+        (said.odds, said.keys) = (odds, keys);
+        let bits = bits.into_bytes();
+        let mut all = Vec::with_capacity(bits.len() + bytes.len() + 4);
+        let header = if self.relative { self.number % TURN * 2 + 1 } else { self.number * 2 };
+        header.encode(&mut all);
         (bits.len() as u64).encode(&mut all);
         all.extend(bits);
-        all.extend(out.bytes);
-        (all, out.payload)
+        all.extend(bytes);
+        (all, payload)
     }
 }
 
-impl<'a> Writer<'a> {
-    fn optional(&mut self, is_there: bool, write: impl FnOnce(&mut Vec<u8>)) {
-        self.bits.bit(is_there);
-        if is_there {
-            write(&mut self.bytes);
+impl Writer<'_> {
+    fn frame(&mut self, frame: &Frame, names: &Names, said: &mut Said) {
+        let Received { last, missing, durable } = frame.received;
+        self.bits.number(&mut self.odds.acknowledged, last - said.acknowledged);
+        said.acknowledged = last;
+        self.bits.number(&mut self.odds.durable, last - durable);
+        self.bits.bit(&mut self.odds.has_missing, missing > 0);
+        if missing > 0 {
+            missing.encode(&mut self.bytes);
+        }
+        self.bits.bit(&mut self.odds.has_names, !frame.names.is_empty());
+        if !frame.names.is_empty() {
+            frame.names_from.encode(&mut self.bytes);
+            frame.names.encode(&mut self.bytes);
+        }
+        self.bits.number(&mut self.odds.modes, frame.modes.len() as u64);
+        for (place, eager) in &frame.modes {
+            self.bits.number(&mut self.odds.mode_place, *place as u64);
+            self.bits.bit(&mut self.odds.mode, *eager);
+        }
+        self.bits.number(&mut self.odds.pulls, frame.pulls.len() as u64);
+        let mut next = 0;
+        for (place, reach) in &frame.pulls {
+            self.bits.number(&mut self.odds.pull_place, (place - next) as u64);
+            next = place + 1;
+            reach.encode(&mut self.bytes);
+        }
+        self.bits.number(&mut self.odds.told, frame.told.len() as u64);
+        let mut next = 0;
+        for (place, counter) in &frame.told {
+            self.bits.number(&mut self.odds.told_place, (place - next) as u64);
+            next = place + 1;
+            self.bits.number(&mut self.odds.told_step, counter - said.told(*place) - 1);
+            said.tell(*place, *counter);
+        }
+        self.bits.number(&mut self.odds.batches, frame.batches.len() as u64);
+        let mut last = 0;
+        for Passed { batch, early } in &frame.batches {
+            let place = names.place(batch.origin).expect("the origins of batches are named");
+            self.bits.number(&mut self.odds.batch_place, (place - last) as u64);
+            last = place;
+            self.bits.bit(&mut self.odds.early, *early);
+            self.batch(batch, said.shown(place), names);
+            let mut deps = said.take_deps(place);
+            self.deps(batch, names, said, &mut deps);
+            said.pass(place, batch.until, *early, deps);
         }
     }
 
@@ -136,25 +161,58 @@ impl<'a> Writer<'a> {
         });
     }
 
-    fn batch(&mut self, batch: &'a Batch, expected: Option<u64>, names: &Names) {
-        self.optional(expected != Some(batch.since), |bytes| batch.since.encode(bytes));
-        self.bits.number(batch.until - batch.since - 1);
-        self.bits.bit(batch.lineage.is_some());
+    /// What a batch depends on: first those that the origin's batches before depended on too, then others.
+    fn deps(&mut self, batch: &Batch, names: &Names, said: &Said, remembered: &mut Vec<Dep>) {
+        let dep = |dep: &Dot| (names.place(dep.replica).expect("what is depended on is named"), dep.counter);
+        let mut others: Vec<(usize, u64)> = batch.deps.iter().map(dep).collect();
+        others.sort_unstable();
+        for Dep { place, counter, idle, odds } in &mut *remembered {
+            let again =
+                others.binary_search_by_key(place, |dep| dep.0).ok().filter(|at| others[*at].1 > *counter);
+            self.bits.bit(odds, again.is_some());
+            if let Some(at) = again {
+                let step = others.remove(at).1 - *counter - 1;
+                self.bits.number(&mut self.odds.dep_step[(*idle).min(3)], step);
+                (*counter, *idle) = (*counter + step + 1, 0);
+            } else {
+                *idle += 1;
+            }
+        }
+        self.bits.number(&mut self.odds.deps, others.len() as u64);
+        let mut next = 0;
+        for (place, counter) in others {
+            self.bits.number(&mut self.odds.dep_place, (place - next) as u64);
+            next = place + 1;
+            let shown = said.shown(place).max(1);
+            self.bits.bit(&mut self.odds.dep_behind, counter < shown);
+            let distance = if counter < shown { shown - counter - 1 } else { counter - shown };
+            self.bits.number(&mut self.odds.dep_distance, distance);
+            remembered.push(Dep { place, counter, ..Dep::default() });
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch, expected: u64, names: &Names) {
+        self.bits.bit(&mut self.odds.has_since, batch.since != expected);
+        if batch.since != expected {
+            batch.since.encode(&mut self.bytes);
+        }
+        self.bits.number(&mut self.odds.len, batch.until - batch.since - 1);
+        self.bits.bit(&mut self.odds.has_lineage, batch.lineage.is_some());
         if let Some(lineage) = &batch.lineage {
             let lineage = encode(lineage);
             (lineage.len() as u64).encode(&mut self.bytes);
             self.bytes.extend(lineage);
         }
-        self.bits.number(batch.pieces.len() as u64);
+        self.bits.number(&mut self.odds.pieces, batch.pieces.len() as u64);
         for BatchPiece { key, newest, body } in &batch.pieces {
             let before = self.bytes.len();
-            let known = self.keys.len() as u64;
-            let place = *self.keys.entry(key).or_insert(known);
-            self.bits.number(place);
-            if place == known {
-                self.key(key);
+            let place = self.keys.place(key);
+            self.bits.bit(&mut self.odds.key_known, place.is_some());
+            match place {
+                Some(place) => self.bits.number(&mut self.odds.key, place as u64),
+                None => self.key(key),
             }
-            self.bits.number(batch.until - newest);
+            self.bits.number(&mut self.odds.newest, batch.until - newest);
             self.body(body, batch.since, names);
             if self.bytes.len() == before {
                 // What is counted takes at least a byte: then a count cannot claim more than there is.
@@ -172,6 +230,7 @@ impl<'a> Writer<'a> {
         }
         (key.name.len() as u64).encode(&mut self.bytes);
         self.bytes.extend(key.name.as_bytes());
+        self.keys.push(key.clone());
     }
 
     fn body(&mut self, body: &Body, since: u64, names: &Names) {
@@ -179,28 +238,28 @@ impl<'a> Writer<'a> {
             Body::GCounter(total) => self.value(|bytes| total.encode(bytes)),
             Body::PnCounter(up, down) => self.value(|bytes| (*up, *down).encode(bytes)),
             Body::Register(written) => {
-                self.bits.bit(written.is_some());
+                self.bits.bit(&mut self.odds.written, written.is_some());
                 if let Some(Written { time, counter, value }) = written {
-                    self.bits.number(counter - since - 1);
+                    self.bits.number(&mut self.odds.written_at, counter - since - 1);
                     self.value(|bytes| time.encode(bytes));
                     self.blob(value);
                 }
             }
             Body::Set { births, deaths } => {
-                self.bits.number(births.len() as u64);
+                self.bits.number(&mut self.odds.births, births.len() as u64);
                 let mut last = since;
                 for (counter, element) in births {
-                    self.bits.number(counter - last - 1);
+                    self.bits.number(&mut self.odds.birth_step, counter - last - 1);
                     last = *counter;
                     self.blob(element);
                 }
-                self.bits.number(deaths.len() as u64);
+                self.bits.number(&mut self.odds.deaths, deaths.len() as u64);
                 let mut last = since + 1;
                 for (event, killed) in deaths {
-                    self.bits.number(event - last);
+                    self.bits.number(&mut self.odds.death_step, event - last);
                     last = *event;
                     let place = names.place(killed.replica).expect("the replicas of dots are named");
-                    self.bits.number(place as u64);
+                    self.bits.number(&mut self.odds.death_place, place as u64);
                     self.value(|bytes| killed.counter.encode(bytes));
                 }
             }
@@ -211,114 +270,176 @@ impl<'a> Writer<'a> {
 
 /// The columns of a frame that is being read.
 struct Columns<'a> {
-    bits: BitReader<'a>,
+    odds: &'a mut FrameOdds,
+    keys: &'a mut Keys,
+    bits: Decoder<'a>,
     bytes: Reader<'a>,
-    keys: Vec<Key>,
 }
 
-/// The number of a frame, read by itself: a frame that came before must not be read again.
-pub(crate) fn number(bytes: &[u8]) -> Result<u64, DecodeError> {
-    let mut bytes = Reader::new(bytes);
-    let count = bytes.count()?;
-    bytes.take(count)?;
-    bytes.varint()
+/// The number of a frame, if the latest that came has the number `last`: read by itself, for a frame that came before must
+/// not be read again. Says also whether it builds on those before it.
+pub(crate) fn number(bytes: &[u8], last: u64) -> Result<(u64, bool), DecodeError> {
+    let header = Reader::new(bytes).varint()?;
+    if header % 2 == 0 {
+        return Ok((header / 2, false));
+    }
+    // The nearest one.
+    let ahead = (header / 2).wrapping_sub(last + 1) % TURN;
+    let number =
+        if ahead < TURN / 2 || last + 1 + ahead <= TURN { last + 1 + ahead } else { last + 1 + ahead - TURN };
+    Ok((number, true))
 }
 
-/// Reads a frame. `names` are those of the connection so far, which are extended by the frame's; `before` is what the
-/// sender told before, by place.
+/// Reads a frame. `names` are those of the connection so far, which are extended by the frame's, and `said` is what the
+/// sender said before, which advances by a frame that builds on it.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] if the bytes are not a frame; the names may be extended then.
+/// [`DecodeError`] if the bytes are not a frame; nothing more can be read on the connection then.
 pub(crate) fn decode(
     bytes: &[u8],
+    number: u64,
     names: &mut Names,
-    before: impl Fn(usize) -> u64,
+    said: &mut Said,
 ) -> Result<Frame, DecodeError> {
     let mut bytes = Reader::new(bytes);
+    let relative = bytes.varint()? % 2 == 1;
     let count = bytes.count()?;
-    let bits = BitReader::new(bytes.take(count)?);
-    let mut columns = Columns { bits, bytes, keys: Vec::new() };
-    let (relative, pull) = (columns.bit()?, columns.bit()?);
-    let number = columns.bytes.varint()?;
-    let last = columns.bytes.varint()?;
-    let durable = columns.minus(last)?;
-    let missing = if columns.bit()? { columns.bytes.varint()? } else { 0 };
-    let received = Received { last, missing, durable };
-    let (mut names_from, mut told_names) = (0, Vec::new());
-    if columns.bit()? {
-        names_from = columns.bytes.varint()?;
-        told_names = Vec::<ReplicaId>::decode(&mut columns.bytes)?;
-        names.extend(names_from, &told_names).map_err(|what| columns.bytes.invalid(what))?;
-    }
-    let mut modes = Vec::new();
-    for _ in 0..columns.count_within(names.len())? {
-        modes.push((columns.place(0, names)?, columns.bit()?));
-    }
-    let (mut told, mut next) = (Vec::new(), 0);
-    for _ in 0..columns.count_within(names.len())? {
-        let place = columns.place(next, names)?;
-        next = place + 1;
-        let counter = if relative {
-            columns.plus(before(place))?.checked_add(1).ok_or_else(|| columns.invalid())?
-        } else {
-            columns.bytes.varint()?
-        };
-        told.push((place, counter));
-    }
-    let most = columns.bytes.rest().len();
-    let (mut batches, mut last, mut expected) = (Vec::new(), 0, None);
-    for _ in 0..columns.count_within(most)? {
-        let place = columns.place(last, names)?;
-        if place != last || expected.is_none() {
-            expected = relative.then(|| before(place));
-        }
-        let batch = columns.batch(names.get(place).ok_or_else(|| columns.invalid())?, expected, names)?;
-        (last, expected) = (place, Some(batch.until));
-        batches.push(Arc::new(batch));
-    }
+    let bits = Decoder::new(bytes.take(count)?);
+    let mut nothing = Said::default();
+    let said = if relative { said } else { &mut nothing };
+    let (mut odds, mut keys) = (std::mem::take(&mut said.odds), std::mem::take(&mut said.keys));
+    let mut columns = Columns { odds: &mut odds, keys: &mut keys, bits, bytes };
+    let mut frame = columns.frame(names, said)?;
     columns.bytes.finish()?;
     if !columns.bits.is_finished() {
         return Err(columns.invalid());
     }
-    Ok(Frame { number, relative, pull, received, names_from, names: told_names, modes, told, batches })
+    (said.odds, said.keys) = (odds, keys);
+    (frame.number, frame.relative) = (number, relative);
+    Ok(frame)
 }
 
 impl Columns<'_> {
+    fn frame(&mut self, names: &mut Names, said: &mut Said) -> Result<Frame, DecodeError> {
+        let more = self.bits.number(&mut self.odds.acknowledged);
+        let acknowledged = self.plus(said.acknowledged, more)?;
+        said.acknowledged = acknowledged;
+        let behind = self.bits.number(&mut self.odds.durable);
+        let durable = self.minus(acknowledged, behind)?;
+        let has_missing = self.bits.bit(&mut self.odds.has_missing);
+        let missing = if has_missing { self.bytes.varint()? } else { 0 };
+        let (mut names_from, mut told_names) = (0, Vec::new());
+        if self.bits.bit(&mut self.odds.has_names) {
+            names_from = self.bytes.varint()?;
+            told_names = Vec::<ReplicaId>::decode(&mut self.bytes)?;
+            names.extend(names_from, &told_names).map_err(|what| self.bytes.invalid(what))?;
+        }
+        let mut modes = Vec::new();
+        let count = self.bits.number(&mut self.odds.modes);
+        for _ in 0..self.within(count, names.len())? {
+            let place = self.bits.number(&mut self.odds.mode_place);
+            modes.push((self.place(0, place, names)?, self.bits.bit(&mut self.odds.mode)));
+        }
+        let (mut pulls, mut next) = (Vec::new(), 0);
+        let count = self.bits.number(&mut self.odds.pulls);
+        for _ in 0..self.within(count, names.len())? {
+            let gap = self.bits.number(&mut self.odds.pull_place);
+            let place = self.place(next, gap, names)?;
+            next = place + 1;
+            pulls.push((place, self.bytes.varint()?));
+        }
+        let (mut told, mut next) = (Vec::new(), 0);
+        let count = self.bits.number(&mut self.odds.told);
+        for _ in 0..self.within(count, names.len())? {
+            let gap = self.bits.number(&mut self.odds.told_place);
+            let place = self.place(next, gap, names)?;
+            next = place + 1;
+            let step = self.bits.number(&mut self.odds.told_step);
+            let counter = self.plus(said.told(place), step)?.checked_add(1).ok_or_else(|| self.invalid())?;
+            said.tell(place, counter);
+            told.push((place, counter));
+        }
+        let count = self.bits.number(&mut self.odds.batches);
+        let (mut batches, mut last) = (Vec::new(), 0);
+        for _ in 0..self.within(count, self.bytes.rest().len())? {
+            let gap = self.bits.number(&mut self.odds.batch_place);
+            last = self.place(last, gap, names)?;
+            let origin = names.get(last).ok_or_else(|| self.invalid())?;
+            let early = self.bits.bit(&mut self.odds.early);
+            let mut batch = self.batch(origin, said.shown(last), names)?;
+            let mut deps = said.take_deps(last);
+            batch.deps = self.deps(origin, names, said, &mut deps)?;
+            said.pass(last, batch.until, early, deps);
+            batches.push(Passed { batch: Arc::new(batch), early });
+        }
+        let received = Received { last: acknowledged, missing, durable };
+        Ok(Frame { received, names_from, names: told_names, modes, pulls, told, batches, ..Frame::default() })
+    }
+
     fn invalid(&self) -> DecodeError {
         self.bytes.invalid("the numbers of a frame do not fit together")
     }
 
-    fn bit(&mut self) -> Result<bool, DecodeError> {
-        self.bits.bit().ok_or_else(|| self.invalid())
-    }
-
-    fn number(&mut self) -> Result<u64, DecodeError> {
-        self.bits.number().ok_or_else(|| self.invalid())
-    }
-
-    fn count_within(&mut self, most: usize) -> Result<usize, DecodeError> {
-        let count = usize::try_from(self.number()?).ok().filter(|count| *count <= most);
+    fn within(&self, count: Option<u64>, most: usize) -> Result<usize, DecodeError> {
+        let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= most);
         count.ok_or_else(|| self.invalid())
     }
 
-    fn plus(&mut self, base: u64) -> Result<u64, DecodeError> {
-        base.checked_add(self.number()?).ok_or_else(|| self.invalid())
+    fn plus(&self, base: u64, more: Option<u64>) -> Result<u64, DecodeError> {
+        more.and_then(|more| base.checked_add(more)).ok_or_else(|| self.invalid())
     }
 
-    fn minus(&mut self, base: u64) -> Result<u64, DecodeError> {
-        base.checked_sub(self.number()?).ok_or_else(|| self.invalid())
+    fn minus(&self, base: u64, less: Option<u64>) -> Result<u64, DecodeError> {
+        less.and_then(|less| base.checked_sub(less)).ok_or_else(|| self.invalid())
     }
 
-    fn place(&mut self, from: usize, names: &Names) -> Result<usize, DecodeError> {
-        let place = usize::try_from(self.plus(from as u64)?).ok().filter(|place| *place < names.len());
-        place.ok_or_else(|| self.invalid())
+    fn place(&self, from: usize, gap: Option<u64>, names: &Names) -> Result<usize, DecodeError> {
+        let place = self.plus(from as u64, gap)?;
+        usize::try_from(place).ok().filter(|place| *place < names.len()).ok_or_else(|| self.invalid())
     }
 
     /// A counter in `(since, until]`, by its distance from the one after `last`.
-    fn counter(&mut self, last: u64, until: u64) -> Result<u64, DecodeError> {
+    fn counter(&self, last: u64, step: Option<u64>, until: u64) -> Result<u64, DecodeError> {
         let counter = last.checked_add(1).ok_or_else(|| self.invalid())?;
-        Some(self.plus(counter)?).filter(|counter| *counter <= until).ok_or_else(|| self.invalid())
+        Some(self.plus(counter, step)?).filter(|counter| *counter <= until).ok_or_else(|| self.invalid())
+    }
+
+    fn deps(
+        &mut self,
+        origin: ReplicaId,
+        names: &Names,
+        said: &Said,
+        remembered: &mut Vec<Dep>,
+    ) -> Result<Vec<Dot>, DecodeError> {
+        for Dep { counter, idle, odds, .. } in &mut *remembered {
+            if self.bits.bit(odds) {
+                let step = self.bits.number(&mut self.odds.dep_step[(*idle).min(3)]);
+                (*counter, *idle) = (self.counter(*counter, step, u64::MAX)?, 0);
+            } else {
+                *idle += 1;
+            }
+        }
+        let mut next = 0;
+        let count = self.bits.number(&mut self.odds.deps);
+        for _ in 0..self.within(count, names.len())? {
+            let gap = self.bits.number(&mut self.odds.dep_place);
+            let place = self.place(next, gap, names)?;
+            next = place + 1;
+            let shown = said.shown(place).max(1);
+            let is_behind = self.bits.bit(&mut self.odds.dep_behind);
+            let distance = self.bits.number(&mut self.odds.dep_distance);
+            let counter =
+                if is_behind { self.minus(shown - 1, distance)? } else { self.plus(shown, distance)? };
+            remembered.push(Dep { place, counter, ..Dep::default() });
+        }
+        let now = remembered.iter().filter(|dep| dep.idle == 0);
+        let mut deps: Vec<Dot> =
+            now.filter_map(|dep| Some(Dot::new(names.get(dep.place)?, dep.counter))).collect();
+        deps.sort_unstable();
+        let is_sound = deps.windows(2).all(|two| two[0].replica < two[1].replica)
+            && deps.iter().all(|dep| dep.replica != origin && dep.counter > 0);
+        if is_sound { Ok(deps) } else { Err(self.invalid()) }
     }
 
     fn blob(&mut self) -> Result<Vec<u8>, DecodeError> {
@@ -331,37 +452,31 @@ impl Columns<'_> {
         text.ok_or_else(|| self.bytes.invalid("a name is empty, too long, or not UTF-8"))
     }
 
-    fn batch(
-        &mut self,
-        origin: ReplicaId,
-        expected: Option<u64>,
-        names: &Names,
-    ) -> Result<Batch, DecodeError> {
-        let explicit = self.bit()?;
-        let since = match expected {
-            _ if explicit => self.bytes.varint()?,
-            Some(since) => since,
-            None => return Err(self.invalid()),
-        };
-        let until = self.plus(since)?.checked_add(1).ok_or_else(|| self.invalid())?;
-        let lineage = if self.bit()? {
+    /// A batch, but for what it depends on.
+    fn batch(&mut self, origin: ReplicaId, expected: u64, names: &Names) -> Result<Batch, DecodeError> {
+        let since = if self.bits.bit(&mut self.odds.has_since) { self.bytes.varint()? } else { expected };
+        let len = self.bits.number(&mut self.odds.len);
+        let until = self.counter(since, len, u64::MAX)?;
+        let lineage = if self.bits.bit(&mut self.odds.has_lineage) {
             let bytes = self.blob()?;
             let lineage = decode_whole(&bytes);
             Some(lineage.map_err(|_| self.bytes.invalid("a lineage is not one"))?)
         } else {
             None
         };
-        let most = self.bytes.rest().len();
         let mut pieces = Vec::new();
-        for _ in 0..self.count_within(most)? {
+        let count = self.bits.number(&mut self.odds.pieces);
+        for _ in 0..self.within(count, self.bytes.rest().len())? {
             let before = self.bytes.position();
-            let place = self.count_within(self.keys.len())?;
-            if place == self.keys.len() {
-                let key = self.key()?;
-                self.keys.push(key);
-            }
-            let key = self.keys[place].clone();
-            let newest = self.minus(until)?;
+            let key = if self.bits.bit(&mut self.odds.key_known) {
+                let place = self.bits.number(&mut self.odds.key);
+                let place = self.within(place, self.keys.len())?;
+                self.keys.get(place).cloned().ok_or_else(|| self.invalid())?
+            } else {
+                self.key()?
+            };
+            let behind = self.bits.number(&mut self.odds.newest);
+            let newest = self.minus(until, behind)?;
             if newest <= since {
                 return Err(self.invalid());
             }
@@ -371,7 +486,7 @@ impl Columns<'_> {
             }
             pieces.push(BatchPiece { key, newest, body });
         }
-        Ok(Batch { origin, since, until, lineage, pieces })
+        Ok(Batch { origin, since, until, deps: Vec::new(), lineage, pieces })
     }
 
     fn key(&mut self) -> Result<Key, DecodeError> {
@@ -384,33 +499,39 @@ impl Columns<'_> {
             },
             None => return Err(self.bytes.invalid("there is no such type")),
         };
-        Ok(Key::new(kind, self.text(MAX_NAME)?))
+        let key = Key::new(kind, self.text(MAX_NAME)?);
+        self.keys.push(key.clone());
+        Ok(key)
     }
 
     fn body(&mut self, kind: &Kind, since: u64, until: u64, names: &Names) -> Result<Body, DecodeError> {
         Ok(match kind {
             Kind::GCounter => Body::GCounter(self.bytes.varint()?),
             Kind::PnCounter => Body::PnCounter(self.bytes.varint()?, self.bytes.varint()?),
-            Kind::Register => Body::Register(if self.bit()? {
-                let counter = self.counter(since, until)?;
+            Kind::Register => Body::Register(if self.bits.bit(&mut self.odds.written) {
+                let at = self.bits.number(&mut self.odds.written_at);
+                let counter = self.counter(since, at, until)?;
                 let time = HybridTime::decode(&mut self.bytes)?;
                 Some(Written { time, counter, value: self.blob()? })
             } else {
                 None
             }),
             Kind::Set => {
-                let most = self.bytes.rest().len();
                 let (mut births, mut last) = (Vec::new(), since);
-                for _ in 0..self.count_within(most)? {
-                    last = self.counter(last, until)?;
+                let count = self.bits.number(&mut self.odds.births);
+                for _ in 0..self.within(count, self.bytes.rest().len())? {
+                    let step = self.bits.number(&mut self.odds.birth_step);
+                    last = self.counter(last, step, until)?;
                     births.push((last, self.blob()?));
                 }
-                let most = self.bytes.rest().len();
                 let (mut deaths, mut last) = (Vec::new(), since);
-                for at in 0..self.count_within(most)? {
+                let count = self.bits.number(&mut self.odds.deaths);
+                for at in 0..self.within(count, self.bytes.rest().len())? {
                     // Several dots may have died by one event.
-                    last = self.counter(if at == 0 { last } else { last - 1 }, until)?;
-                    let place = self.place(0, names)?;
+                    let step = self.bits.number(&mut self.odds.death_step);
+                    last = self.counter(if at == 0 { last } else { last - 1 }, step, until)?;
+                    let place = self.bits.number(&mut self.odds.death_place);
+                    let place = self.place(0, place, names)?;
                     let replica = names.get(place).ok_or_else(|| self.invalid())?;
                     deaths.push((last, Dot::new(replica, self.bytes.varint()?)));
                 }

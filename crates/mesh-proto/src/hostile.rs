@@ -6,9 +6,9 @@ use crate::{
     Part, Recovery, Registry, SessionId,
     batch::{Batch, BatchPiece, Body, Written},
     codec::encode,
-    frame::Frame,
+    frame::{Frame, Passed},
     keyspace::{KeyPiece, SpaceDelta},
-    link::Names,
+    said::{Names, Said},
 };
 use crdt_core::{Dot, ReplicaId, Rows, wire::Wire};
 use g_counter::GCounter;
@@ -199,7 +199,8 @@ fn who_is_always_behind_has_to_wait() {
     let mut cuts = 0;
     for ms in 0..1_000 {
         let now = Now { mono: NOW.mono + ms, ..NOW };
-        let pull = Frame { number: ms + 2, pull: true, ..Frame::default() };
+        let names = vec![ReplicaId::new(ME)];
+        let pull = Frame { number: ms + 2, names, pulls: vec![(0, 0)], ..Frame::default() };
         victim.engine.handle(LINK, message_of(&pull), now).unwrap();
         while let Some(message) = victim.engine.poll(LINK, now) {
             cuts += usize::from(matches!(message, Message::Part(Part { offset: 0, .. })));
@@ -209,22 +210,31 @@ fn who_is_always_behind_has_to_wait() {
 }
 
 fn message_of(frame: &Frame) -> Message {
-    let (bytes, payload) = frame.encode(&Names::default(), |_| 0);
+    let (bytes, payload) = frame.encode(&Names::default(), &mut Said::default());
     Message::Frame(crate::Frame { bytes, payload })
 }
 
-fn counted(origin: u64, since: u64, until: u64) -> Arc<Batch> {
+fn alone(origin: u64, since: u64, until: u64) -> Batch {
     let pieces =
         vec![BatchPiece { key: Key::new(Kind::GCounter, "g"), newest: until, body: Body::GCounter(until) }];
-    Arc::new(Batch { origin: ReplicaId::new(origin), since, until, lineage: None, pieces })
+    Batch { origin: ReplicaId::new(origin), since, until, deps: Vec::new(), lineage: None, pieces }
+}
+
+fn counted(origin: u64, since: u64, until: u64) -> Arc<Batch> {
+    Arc::new(alone(origin, since, until))
 }
 
 /// A frame that names its replicas anew.
 fn frame_of(number: u64, batches: Vec<Arc<Batch>>) -> Message {
-    let names = Names::new(batches.iter().map(|batch| batch.origin));
+    let named = |batch: &Arc<Batch>| {
+        let deps = batch.deps.iter().map(|dep| dep.replica);
+        std::iter::once(batch.origin).chain(deps).collect::<Vec<_>>()
+    };
+    let names = Names::new(batches.iter().flat_map(named));
     let told = names.from(0).to_vec();
+    let batches = batches.into_iter().map(|batch| Passed { batch, early: false }).collect();
     let frame = Frame { number, names: told, batches, ..Frame::default() };
-    let (bytes, payload) = frame.encode(&names, |_| 0);
+    let (bytes, payload) = frame.encode(&names, &mut Said::default());
     Message::Frame(crate::Frame { bytes, payload })
 }
 
@@ -234,6 +244,11 @@ fn batches_of_this_leader_that_it_did_not_cut_show_that_it_has_lost_updates() {
     let refused = victim.engine.handle(LINK, frame_of(2, vec![counted(ME, 3, 9)]), NOW);
     assert_eq!(refused, Err(HandleError::LostUpdates));
     assert_eq!(victim.engine.poll_event(), None, "nobody has said which run made them");
+
+    let mut victim = Victim::new();
+    let batch = Batch { deps: vec![Dot::new(ReplicaId::new(ME), 9)], ..alone(PEER, 0, 1) };
+    let refused = victim.engine.handle(LINK, frame_of(2, vec![Arc::new(batch)]), NOW);
+    assert_eq!(refused, Err(HandleError::LostUpdates), "it depends on them");
 }
 
 #[test]
@@ -242,8 +257,7 @@ fn a_batch_that_gives_an_update_to_another_key_is_refused() {
     victim.engine.handle(LINK, frame_of(2, vec![counted(PEER, 0, 5)]), NOW).unwrap();
     victim.disk.settle(&mut victim.engine);
     let elsewhere = BatchPiece { key: Key::new(Kind::GCounter, "h"), newest: 5, body: Body::GCounter(5) };
-    let batch =
-        Batch { origin: ReplicaId::new(PEER), since: 4, until: 6, lineage: None, pieces: vec![elsewhere] };
+    let batch = Batch { pieces: vec![elsewhere], ..alone(PEER, 4, 6) };
     let refused = victim.engine.handle(LINK, frame_of(3, vec![Arc::new(batch)]), NOW);
     let key = Key::new(Kind::GCounter, "h");
     let why = BadPiece::Taken(Dot::new(ReplicaId::new(PEER), 5));
@@ -277,20 +291,20 @@ fn damaged_frames() {
     ];
     let pieces =
         bodies.map(|(name, kind, newest, body)| BatchPiece { key: Key::new(kind, name), newest, body });
-    let batch =
-        Batch { origin: ReplicaId::new(PEER), since: 0, until: 7, lineage: None, pieces: pieces.into() };
+    let deps = vec![Dot::new(ReplicaId::new(ME), 2)];
+    let batch = Batch { deps, pieces: pieces.into(), ..alone(PEER, 0, 7) };
     let names = Names::new([PEER, ME].into_iter().map(ReplicaId::new));
     let frame = Frame {
         number: 2,
         names: names.from(0).to_vec(),
         modes: vec![(0, false)],
         told: vec![(1, 3)],
-        batches: vec![Arc::new(batch)],
+        batches: vec![Passed { batch: Arc::new(batch), early: true }],
         ..Frame::default()
     };
-    let (bytes, _) = frame.encode(&names, |_| 0);
-    let mut read = Names::default();
-    assert_eq!(crate::frame::decode(&bytes, &mut read, |_| 0), Ok(frame));
+    let (bytes, _) = frame.encode(&names, &mut Said::default());
+    let read = |bytes: &[u8]| crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default());
+    assert_eq!(read(&bytes), Ok(frame));
     let mut taken = 0;
     for at in 0..bytes.len() {
         for other in 0..=255 {
@@ -303,8 +317,7 @@ fn damaged_frames() {
             assert_eq!(recovered.fingerprint(), victim.engine.fingerprint());
             taken += usize::from(heard.is_ok());
         }
-        let mut names = Names::default();
-        assert!(crate::frame::decode(&bytes[..at], &mut names, |_| 0).is_err(), "cut at {at}");
+        assert!(read(&bytes[..at]).is_err(), "cut at {at}");
     }
     assert!(taken > 0);
 }

@@ -285,8 +285,8 @@ impl Keyspace {
         SpaceDelta { since, until: self.version.clone(), floor, lineages, pieces }
     }
 
-    /// Cuts what `origin`, whose keyspace this is, wrote after `since`: at the cost of what changed.
-    pub(crate) fn cut_own(&self, origin: ReplicaId, since: u64) -> Batch {
+    /// Cuts what `origin`, whose keyspace this is, wrote after `since`, which depends on `deps`: at the cost of what changed.
+    pub(crate) fn cut_own(&self, origin: ReplicaId, since: u64, deps: Vec<Dot>) -> Batch {
         // Of other leaders nothing is new.
         let before: VersionVector = self
             .version
@@ -303,7 +303,7 @@ impl Keyspace {
             })
             .collect();
         let lineage = self.lineages.get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
-        Batch { origin, since, until: self.version.get(origin), lineage, pieces }
+        Batch { origin, since, until: self.version.get(origin), deps, lineage, pieces }
     }
 
     /// Joins batches in one step, if every one is good; otherwise nothing is changed.

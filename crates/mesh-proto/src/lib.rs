@@ -56,12 +56,12 @@
 //! ```
 
 mod batch;
-mod bits;
 mod codec;
 mod custom;
 mod delta;
 mod early;
 mod engine;
+mod entropy;
 mod frame;
 #[cfg(test)]
 mod hostile;
@@ -77,6 +77,7 @@ mod peer;
 mod persist;
 mod read;
 mod relay;
+mod said;
 mod sync;
 mod value;
 

@@ -1,74 +1,18 @@
 //! One direction of a connection: what was said on it, and what of that has arrived.
 
-use crate::{frame::Received, sync::MAX_REPLICAS};
-use crdt_core::{Dot, ReplicaId};
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
+use crate::{
+    frame::Received,
+    said::{Names, Said},
 };
+use crdt_core::{Dot, Merge, ReplicaId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use version_vector::VersionVector;
-
-/// The replicas that one side names by their places.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    ids: Vec<ReplicaId>,
-    places: BTreeMap<ReplicaId, usize>,
-}
-
-impl Names {
-    pub(crate) fn new(ids: impl Iterator<Item = ReplicaId>) -> Self {
-        let mut names = Names::default();
-        for id in ids {
-            names.place_or_add(id);
-        }
-        names
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    pub(crate) fn get(&self, place: usize) -> Option<ReplicaId> {
-        self.ids.get(place).copied()
-    }
-
-    pub(crate) fn place(&self, id: ReplicaId) -> Option<usize> {
-        self.places.get(&id).copied()
-    }
-
-    pub(crate) fn place_or_add(&mut self, id: ReplicaId) -> usize {
-        let ids = &mut self.ids;
-        *self.places.entry(id).or_insert_with(|| {
-            ids.push(id);
-            ids.len() - 1
-        })
-    }
-
-    pub(crate) fn from(&self, place: usize) -> &[ReplicaId] {
-        &self.ids[place.min(self.ids.len())..]
-    }
-
-    /// Takes the names that the other side says stand from a place on; what is known already must be the same.
-    pub(crate) fn extend(&mut self, from: u64, names: &[ReplicaId]) -> Result<(), &'static str> {
-        let Some(from) = usize::try_from(from).ok().filter(|from| *from <= self.ids.len()) else {
-            return Err("names of replicas are left out");
-        };
-        for (at, id) in (from..).zip(names) {
-            if at >= MAX_REPLICAS {
-                return Err("more replicas are named than a mesh may have");
-            }
-            if self.place_or_add(*id) != at {
-                return Err("a replica is named twice, or anew");
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What this side says.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) names: Names,
+    pub(crate) said: Said,
     /// How many names the other side is known to know.
     names_known: usize,
     /// How many frames were numbered.
@@ -108,8 +52,8 @@ pub(crate) struct Sent {
     pub(crate) names: usize,
     /// What the other side was told, with what it had been told before.
     pub(crate) told: Vec<(usize, u64, u64)>,
-    /// Where batches began.
-    pub(crate) batches: Vec<(usize, u64)>,
+    /// Where batches began and ended.
+    pub(crate) batches: Vec<(usize, u64, u64)>,
     pub(crate) modes: Vec<(ReplicaId, bool)>,
 }
 
@@ -130,6 +74,7 @@ impl Outbound {
         let first = Sent { number: 1, has_arrived: true, names: greeting.len(), told, ..Sent::default() };
         Outbound {
             names: Names::new(greeting.iter().map(|row| row.0)),
+            said: Said::new(greeting),
             names_known: greeting.len(),
             last: 1,
             told: counters.clone(),
@@ -169,12 +114,17 @@ impl Outbound {
         self.names_known
     }
 
-    pub(crate) fn push(&mut self, frame: Sent) {
+    /// Notes a frame that was sent; `arrives` if nothing that is sent on this connection is lost.
+    pub(crate) fn push(&mut self, frame: Sent, arrives: bool) {
+        if arrives {
+            self.names_known = self.names_known.max(frame.names);
+        }
         self.frames.push_back(frame);
         if self.frames.len() > MAX_FRAMES && self.frames[0].has_arrived && self.frames[1].has_arrived {
             // The other side has said that it has the frames, but not that they are durable there: two are one then.
             let first = self.frames.pop_front().unwrap_or_else(|| unreachable!("there are many"));
             self.frames[0].told.extend(first.told);
+            self.frames[0].batches.extend(first.batches);
         }
     }
 
@@ -198,8 +148,10 @@ impl Outbound {
         }
         let mut durable = Vec::new();
         while self.frames.front().is_some_and(|frame| frame.number <= received.durable && frame.has_arrived) {
-            for (place, counter, _) in self.frames.pop_front().into_iter().flat_map(|frame| frame.told) {
-                durable.extend(self.names.get(place).map(|id| Dot::new(id, counter)));
+            let Some(frame) = self.frames.pop_front() else { break };
+            let told = frame.told.iter().map(|(place, counter, _)| (place, counter));
+            for (place, counter) in told.chain(frame.batches.iter().map(|(place, _, until)| (place, until))) {
+                durable.extend(self.names.get(*place).map(|id| Dot::new(id, *counter)));
             }
         }
         Ok(durable)
@@ -223,18 +175,6 @@ impl Outbound {
         self.frames.iter().filter(|frame| !frame.has_arrived).count() < WINDOW
     }
 
-    /// What the other side had been told before any frame of which it is not known whether it arrived, where that is less:
-    /// by place.
-    pub(crate) fn unsure(&self) -> BTreeMap<usize, u64> {
-        let mut unsure = BTreeMap::new();
-        for frame in self.frames.iter().filter(|frame| !frame.has_arrived) {
-            for (place, _, before) in &frame.told {
-                unsure.entry(*place).or_insert(*before);
-            }
-        }
-        unsure
-    }
-
     /// Takes back the frames that were sent before `before` and of which nothing was heard, so that they are said again.
     pub(crate) fn give_up(&mut self, before: Option<u64>) {
         let Some(before) = before else { return };
@@ -251,7 +191,7 @@ impl Outbound {
             for (place, _, earlier) in frame.told {
                 self.told[place] = self.told[place].min(earlier);
             }
-            for (place, since) in frame.batches {
+            for (place, since, _) in frame.batches {
                 self.sent[place] = self.sent[place].min(since);
             }
             for (origin, eager) in frame.modes {
@@ -274,15 +214,16 @@ fn set(row: &mut Vec<u64>, place: usize, counter: u64) {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) names: Names,
-    /// What the other side has told that it has.
-    pub(crate) told: Vec<u64>,
+    pub(crate) said: Said,
+    /// Up to where the other side has sent batches without a gap that it may lack something for.
+    pub(crate) early: VersionVector,
     pub(crate) received: Received,
     /// Origins of which this side only wants to hear.
     pub(crate) lazy: BTreeSet<ReplicaId>,
     /// Frames that tell of what is not durable here.
-    waiting: VecDeque<(u64, Arc<VersionVector>)>,
+    waiting: VecDeque<(u64, VersionVector)>,
     /// Those among them that were overtaken by one all of which is durable. They pass for missing until they are too.
-    overtaken: Vec<(u64, Arc<VersionVector>)>,
+    overtaken: Vec<(u64, VersionVector)>,
 }
 
 impl Inbound {
@@ -290,10 +231,11 @@ impl Inbound {
     pub(crate) fn new(greeting: &VersionVector) -> Self {
         Inbound {
             names: Names::new(greeting.iter().map(|row| row.0)),
-            told: greeting.iter().map(|row| row.1).collect(),
+            said: Said::new(greeting),
+            early: VersionVector::new(),
             received: Received { last: 1, ..Received::default() },
             lazy: BTreeSet::new(),
-            waiting: [(1, Arc::new(greeting.clone()))].into(),
+            waiting: [(1, greeting.clone())].into(),
             overtaken: Vec::new(),
         }
     }
@@ -318,7 +260,7 @@ impl Inbound {
     }
 
     /// Notes that a frame came that had not come before, and what has to be durable before it is done with.
-    pub(crate) fn note(&mut self, number: u64, needs: Arc<VersionVector>) {
+    pub(crate) fn note(&mut self, number: u64, needs: VersionVector) {
         let Received { last, missing, durable } = &mut self.received;
         if number <= *durable {
             if self.overtaken.len() < MAX_FRAMES {
@@ -338,8 +280,7 @@ impl Inbound {
         }
         let is_full = self.waiting.len() >= MAX_FRAMES;
         match self.waiting.back_mut() {
-            // Needs only grow: whoever has those of a later frame has those of the earlier.
-            Some(waiting) if is_full => waiting.1 = needs,
+            Some(waiting) if is_full => drop(waiting.1.merge_owned(needs)),
             _ => {
                 let at = self.waiting.partition_point(|waiting| waiting.0 < number);
                 self.waiting.insert(at, (number, needs));
@@ -351,12 +292,6 @@ impl Inbound {
         let Received { last, missing, .. } = &mut self.received;
         if let Some(back) = (*last - number).checked_sub(1).filter(|back| *back < 64) {
             *missing &= !(1 << back);
-        }
-    }
-
-    pub(crate) fn tell(&mut self, place: usize, counter: u64) {
-        if self.told.get(place).is_none_or(|told| *told < counter) {
-            set(&mut self.told, place, counter);
         }
     }
 

@@ -5,25 +5,23 @@
 //! So in calm times each update crosses each edge of a tree of the fastest links once, and the other links carry some
 //! bits of it.
 //!
+//! A batch is passed on as soon as it has come, also where it has to wait for others before it is visible: so whoever
+//! waits for something does not make others wait.
+//!
 //! Source: Leitão, Pereira, Rodrigues, "Epidemic broadcast trees" (SRDS 2007), sections 3.3 to 3.6, with a tree for each
-//! origin. That whoever has told of all it has, in order, needs no vector of dependencies in each message is due to
-//! Nédelec, Molli, Mostéfaoui, "Breaking the scalability barrier of causal broadcast for large and dynamic systems"
-//! (SRDS 2018); here it holds without order too, because messages wait for whatever their sender had told of.
+//! origin.
 
 use crate::{
     Config, Engine, Event, HandleError, Message, Now, SessionId,
     batch::Batch,
-    frame::{self, Frame},
+    frame::{self, Frame, Passed},
     link::Sent,
     message,
     relay::Pulling,
     sync::MAX_REPLICAS,
 };
 use crdt_core::{Dot, ReplicaId};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 use version_vector::VersionVector;
 
 /// A frame is full when the batches in it take so much memory, and a batch that takes more than twice that is not passed
@@ -42,20 +40,19 @@ impl Engine {
         now: Now,
     ) -> Result<(), HandleError> {
         let malformed = |why: &dyn ToString| HandleError::Encoding(why.to_string());
-        let number = frame::number(&frame.bytes).map_err(|why| malformed(&why))?;
         let due = self.acknowledge_at(now);
         let session = self.session(at);
+        let (number, relative) =
+            frame::number(&frame.bytes, session.inn.received.last).map_err(|why| malformed(&why))?;
         if number > 0 && session.inn.has(number) {
             session.out.acknowledge(due);
             return Ok(());
         }
-        let told = &session.inn.told;
-        let before = |place: usize| told.get(place).copied().unwrap_or(0);
-        let frame =
-            frame::decode(&frame.bytes, &mut session.inn.names, before).map_err(|why| malformed(&why))?;
-        if frame.relative && !session.inn.is_next(number) {
+        if relative && !session.inn.is_next(number) {
             return Err(HandleError::OutOfOrder);
         }
+        let frame = frame::decode(&frame.bytes, number, &mut session.inn.names, &mut session.inn.said)
+            .map_err(|why| malformed(&why))?;
         let durable = session.out.acknowledged(frame.received).map_err(|why| malformed(&why))?;
         for dot in durable {
             self.peer(peer).known.advance(dot);
@@ -63,7 +60,7 @@ impl Engine {
         if number == 0 {
             return Ok(());
         }
-        self.take_told(at, peer, &frame)?;
+        let needs = self.take_told(at, peer, &frame)?;
         let session = self.session(at);
         session.out.acknowledge(due);
         // What a frame that was overtaken asks for may be out of date; it will be asked for again.
@@ -77,28 +74,29 @@ impl Engine {
                 session.out.lazy.insert(origin);
             }
         }
-        let needs = Arc::new(self.peer(peer).known.clone());
-        self.session(at).inn.note(number, needs.clone());
-        for batch in &frame.batches {
-            self.take_batch(at, peer, batch, &needs)?;
+        for Passed { batch, .. } in &frame.batches {
+            self.take_batch(at, peer, batch, now)?;
         }
         self.progress(peer, now)?;
-        let Frame { told, batches, pull, .. } = frame;
-        let names = &self.sessions[&at].inn.names;
-        let told = told.into_iter().filter_map(|(place, counter)| Some((names.get(place)?, counter)));
-        let told: Vec<_> = told.chain(batches.iter().map(|batch| (batch.origin, batch.until))).collect();
-        for (origin, counter) in told {
+        for (origin, counter) in needs.iter() {
             if counter > self.space.version().get(origin) {
                 // Whoever brings an origin's batches has none of these: they would have been in the frame.
                 let is_source = self.config.ordered
                     && counter > self.reaches(origin)
                     && self.relay.parents.get(&origin).is_none_or(|parent| *parent == at);
+                if counter > self.reaches(origin) {
+                    self.relay.told_first(origin, at, counter, now.mono);
+                }
                 let due = if is_source { now.mono } else { self.due(origin, counter, now) };
                 self.relay.overdue.entry(origin).or_insert(due);
             }
         }
-        if pull {
-            self.serve(at, now);
+        self.session(at).inn.note(number, needs);
+        if !frame.pulls.is_empty() {
+            let names = &self.session(at).inn.names;
+            let pulled = frame.pulls.iter().filter_map(|(place, reach)| Some((names.get(*place)?, *reach)));
+            let pulled: Vec<_> = pulled.collect();
+            self.serve(at, &pulled, now);
         }
         Ok(())
     }
@@ -110,28 +108,50 @@ impl Engine {
         now.mono + if ordered { tell.max(gather) } else { tell.min(resend / 4) }
     }
 
-    /// What the peer says it has, in words or by sending it.
-    fn take_told(&mut self, at: SessionId, peer: ReplicaId, frame: &Frame) -> Result<(), HandleError> {
+    /// What the peer says it has, in words or by sending it. Returns what has to be here before all of that is.
+    fn take_told(
+        &mut self,
+        at: SessionId,
+        peer: ReplicaId,
+        frame: &Frame,
+    ) -> Result<VersionVector, HandleError> {
         let names = &self.sessions[&at].inn.names;
-        let mut dots = Vec::with_capacity(frame.told.len() + frame.batches.len());
-        for (place, counter) in &frame.told {
-            dots.extend(names.get(*place).map(|id| (*place, Dot::new(id, *counter))));
-        }
-        for batch in &frame.batches {
-            dots.extend(names.place(batch.origin).map(|place| (place, Dot::new(batch.origin, batch.until))));
-        }
+        let told =
+            frame.told.iter().filter_map(|(place, counter)| Some(Dot::new(names.get(*place)?, *counter)));
+        let told: Vec<Dot> = told.collect();
         let me = self.identity.replica;
-        if dots.iter().any(|(_, dot)| dot.replica == me && self.lacks_own(dot.counter)) {
+        let deps = frame.batches.iter().flat_map(|passed| &passed.batch.deps);
+        if told.iter().chain(deps).any(|dot| dot.replica == me && self.lacks_own(dot.counter))
+            || frame
+                .batches
+                .iter()
+                .any(|passed| passed.batch.origin == me && self.lacks_own(passed.batch.until))
+        {
             return Err(HandleError::LostUpdates);
         }
-        for (place, dot) in dots {
-            self.session(at).inn.tell(place, dot.counter);
+        let mut needs = VersionVector::new();
+        for dot in told {
             self.peer(peer).known.advance(dot);
+            needs.advance(dot);
         }
-        if self.peer(peer).known.len() > MAX_REPLICAS {
+        for Passed { batch, early } in &frame.batches {
+            let dot = Dot::new(batch.origin, batch.until);
+            if !early {
+                self.peer(peer).known.advance(dot);
+            } else if self.has_sent(at, peer, batch.origin) >= batch.since {
+                self.session(at).inn.early.advance(dot);
+            }
+            needs.advance(dot);
+        }
+        if self.peer(peer).known.len().max(self.session(at).inn.early.len()) > MAX_REPLICAS {
             return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
         }
-        Ok(())
+        Ok(needs)
+    }
+
+    /// Up to where a peer has an origin's updates, visible or not.
+    fn has_sent(&self, at: SessionId, peer: ReplicaId, origin: ReplicaId) -> u64 {
+        self.peers[&peer].known.get(origin).max(self.sessions[&at].inn.early.get(origin))
     }
 
     fn take_batch(
@@ -139,7 +159,7 @@ impl Engine {
         at: SessionId,
         peer: ReplicaId,
         batch: &Arc<Batch>,
-        needs: &Arc<VersionVector>,
+        now: Now,
     ) -> Result<(), HandleError> {
         let origin = batch.origin;
         if let Some(lineage) = &batch.lineage
@@ -157,28 +177,60 @@ impl Engine {
             // What can be shown at once takes no room.
             let version = self.space.version();
             let is_ready = batch.since <= version.get(origin)
-                && needs.iter().all(|(id, n)| n <= version.get(id) || id == origin && n <= batch.until);
+                && batch.deps.iter().all(|dep| dep.counter <= version.get(dep.replica));
             let limit = if is_ready { usize::MAX } else { self.config.max_early };
-            self.relay.early.push(batch, needs, limit);
+            if self.relay.early.push(batch, limit) {
+                self.relay.log.push(batch.clone(), self.config.retain);
+                self.note_news(now);
+            }
             // What comes by a connection that was just asked to stop was under way then.
             if parent.is_none() || !is_lazy {
                 self.relay.parents.insert(origin, at);
             }
+            let lead = self.config.gather / 4;
+            if lead > 0
+                && let Some(faster) = self.relay.overtakes(origin, batch.until, now.mono, lead)
+                && faster != at
+            {
+                self.set_mode(at, origin, false);
+                self.set_mode(faster, origin, true);
+                self.relay.parents.insert(origin, faster);
+            }
         } else if parent.is_none() && !is_lazy {
             self.relay.parents.insert(origin, at);
         } else if parent != Some(at) {
-            let session = self.session(at);
-            session.inn.lazy.insert(origin);
-            session.out.modes.insert(origin, false);
+            self.set_mode(at, origin, false);
         }
         Ok(())
+    }
+
+    /// Says on a connection whether batches of an origin are wanted on it, or only word of them.
+    fn set_mode(&mut self, at: SessionId, origin: ReplicaId, eager: bool) {
+        let session = self.session(at);
+        if eager {
+            session.inn.lazy.remove(&origin);
+        } else {
+            session.inn.lazy.insert(origin);
+        }
+        session.out.modes.insert(origin, eager);
+    }
+
+    /// There is something to be passed on.
+    pub(crate) fn note_news(&mut self, now: Now) {
+        self.relay.note_news(self.identity.replica, now.mono, self.config.gather);
+        self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
     }
 
     /// Until when updates of `origin` up to `counter` are waited for. What they depend on may never come, if whoever had it
     /// has lost it: then what waits for it is fetched, with all that it depends on, as merged state.
     fn due(&self, origin: ReplicaId, counter: u64, now: Now) -> u64 {
         let times = if counter > self.reaches(origin) { 1 } else { EARLY };
-        now.mono + self.config.patience * times
+        now.mono + self.patience() * times
+    }
+
+    /// What a peer tells of may gather here and there at those who will bring it.
+    fn patience(&self) -> u64 {
+        self.config.patience + 2 * self.config.gather
     }
 
     /// Up to where the updates of `origin` are here or wait for others.
@@ -211,18 +263,19 @@ impl Engine {
         if let Err((origin, why)) = applied {
             if let Some(origin) = origin {
                 self.relay.early.clear(origin);
+                self.relay.log.forget(origin, self.space.version().get(origin));
             }
             for batch in &batches {
-                self.relay.overdue.insert(batch.origin, now.mono + self.config.patience);
+                self.relay.overdue.insert(batch.origin, now.mono + self.patience());
             }
             return Err(why);
         }
         self.forget_deaths();
         self.events.push_back(Event::Merged { peer, events: events.0 });
-        let origins: BTreeSet<ReplicaId> = batches.iter().map(|batch| batch.origin).collect();
-        for batch in batches {
-            self.relay.log.push(batch, self.config.retain);
+        for batch in &batches {
+            self.relay.shown(batch);
         }
+        let origins: BTreeSet<ReplicaId> = batches.iter().map(|batch| batch.origin).collect();
         for origin in origins {
             self.came_nearer(origin, now);
         }
@@ -249,7 +302,8 @@ impl Engine {
         if self.durable.get(me) <= self.relay.cut {
             return;
         }
-        let batch = self.space.cut_own(me, self.relay.cut);
+        let deps = self.relay.take_frontier(me);
+        let batch = self.space.cut_own(me, self.relay.cut, deps);
         self.relay.cut = batch.until;
         // Frames that were made since these updates became durable were made without them.
         self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
@@ -258,32 +312,40 @@ impl Engine {
         }
     }
 
-    /// Whether this connection is the one on which to ask for what is overdue.
-    fn pulls(&mut self, at: SessionId, now: Now) -> bool {
+    /// What is overdue and is to be asked for on this connection: origins, and up to where their updates have come.
+    fn pulls(&mut self, at: SessionId, now: Now) -> Vec<(ReplicaId, u64)> {
         if self.relay.overdue.is_empty()
             || self.relay.pulling.as_ref().is_some_and(|pulling| now.mono < pulling.until)
         {
-            return false;
+            return Vec::new();
         }
-        let due: Vec<ReplicaId> =
-            self.relay.overdue.iter().filter(|(_, due)| **due <= now.mono).map(|(id, _)| *id).collect();
         let known = &self.peers[&self.sessions[&at].peer].known;
-        let missing: Vec<ReplicaId> =
-            due.into_iter().filter(|id| known.get(*id) > self.space.version().get(*id)).collect();
-        if missing.is_empty() {
-            return false;
+        let due = self.relay.overdue.iter().filter(|(_, due)| **due <= now.mono).map(|(id, _)| *id);
+        let due: Vec<ReplicaId> = due.filter(|id| known.get(*id) > self.space.version().get(*id)).collect();
+        if due.is_empty() {
+            return Vec::new();
         }
+        let reach =
+            |id: ReplicaId| Some((id, self.reaches(id))).filter(|(id, reach)| known.get(*id) > *reach);
+        // Of what has come and waits, what it waits for is missing: all that this peer could have sent.
+        let waits = due.iter().any(|id| reach(*id).is_none());
+        let missing: Vec<(ReplicaId, u64)> = if waits {
+            known.iter().filter_map(|(id, _)| reach(id)).collect()
+        } else {
+            due.iter().filter_map(|id| reach(*id)).collect()
+        };
         let until = now.mono + (self.config.patience * EARLY).min(self.config.resend);
-        self.relay.pulling = Some(Pulling { session: at, until, origins: missing.iter().copied().collect() });
-        for origin in missing {
-            // Whatever brought it until now does not any more.
-            self.relay.parents.remove(&origin);
-            self.relay.overdue.insert(origin, until);
-            let session = self.session(at);
-            session.inn.lazy.remove(&origin);
-            session.out.modes.insert(origin, true);
+        self.relay.overdue.extend(due.into_iter().map(|origin| (origin, until)));
+        if !missing.is_empty() {
+            let origins = missing.iter().map(|(origin, _)| *origin).collect();
+            self.relay.pulling = Some(Pulling { session: at, until, origins });
         }
-        true
+        for (origin, _) in &missing {
+            // Whatever brought it until now does not any more.
+            self.relay.parents.remove(origin);
+            self.set_mode(at, *origin, true);
+        }
+        missing
     }
 
     /// The next frame for a connection, if there is reason for one.
@@ -300,16 +362,20 @@ impl Engine {
             session.out.acknowledge(due);
         }
         let has_room = session.out.has_room();
-        let pull = has_room && self.pulls(at, now);
+        let pulls = if has_room { self.pulls(at, now) } else { Vec::new() };
         let out = &self.sessions.get(&at)?.out;
         let is_time = out.is_urgent || out.flush < self.relay.flush;
         let news = out.is_stale && is_time && has_room;
         let modes = has_room && !out.modes.is_empty();
         let tells = out.tell_at.is_some_and(|due| due <= now.mono);
-        if !(news || pull || modes || tells) {
+        if !(news || !pulls.is_empty() || modes || tells) {
             return None;
         }
-        let mut frame = Frame { pull, relative: self.config.ordered, ..Frame::default() };
+        let mut frame = Frame { relative: self.config.ordered, ..Frame::default() };
+        let out = &mut self.session(at).out;
+        frame.pulls = pulls.into_iter().map(|(id, reach)| (out.names.place_or_add(id), reach)).collect();
+        frame.pulls.sort_unstable();
+        let pull = !frame.pulls.is_empty();
         let mut sent = Sent { at: now.mono, ..Sent::default() };
         let mut is_urgent = false;
         // Who gathers sends batches at its moments only.
@@ -348,13 +414,13 @@ impl Engine {
         } else {
             frame.number = out.last + 1;
         }
-        let (bytes, payload) = frame.encode(&out.names, |place| out.told(place));
+        let (bytes, payload) = frame.encode(&out.names, &mut out.said);
         if !is_empty {
             out.last += 1;
             sent.number = out.last;
             sent.names = out.names.len();
             sent.told.iter().for_each(|(place, counter, _)| out.set_told(*place, *counter));
-            out.push(sent);
+            out.push(sent, self.config.ordered);
         }
         Some(Message::Frame(message::Frame { bytes, payload }))
     }
@@ -362,65 +428,62 @@ impl Engine {
     /// Puts in what the peer does not have: batches where it wants them, and how far this leader has the rest. Says whether
     /// there is anything that the peer waits for.
     fn fill(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) -> bool {
-        let Engine { sessions, peers, durable, relay, config, identity, .. } = self;
+        let Engine { sessions, peers, durable, relay, identity, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return false };
         let mut is_urgent = false;
         let known = &peers[&session.peer].known;
-        let out = &mut session.out;
-        // A batch depends on all that its sender has, so a frame must not rely on one that may be lost.
-        let unsure = if config.ordered { BTreeMap::new() } else { out.unsure() };
+        let (inn, out) = (&session.inn, &mut session.out);
         let (mut room, mut is_full) = (FULL, false);
-        for (origin, mine) in durable.iter() {
+        // What only waits here, of origins of which nothing is here, has to be passed on too.
+        let only_early = relay.early.origins().filter(|id| durable.get(*id) == 0).map(|id| (id, 0));
+        for (origin, mine) in durable.iter().chain(only_early.collect::<Vec<_>>()) {
             // What is not cut yet is not news yet.
             let mine = if origin == identity.replica { relay.cut } else { mine };
             let theirs = known.get(origin);
             let place = out.names.place(origin);
-            let told = place.map_or(0, |place| unsure.get(&place).copied().unwrap_or(out.told(place)));
-            let from = place.map_or(0, |place| out.sent(place)).max(theirs);
-            if mine <= from && (mine <= told || mine <= theirs && !frame.pull) {
+            let told = place.map_or(0, |place| out.told(place));
+            let from = place.map_or(0, |place| out.sent(place)).max(theirs).max(inn.early.get(origin));
+            let is_wanted =
+                origin != session.peer && (!out.lazy.contains(&origin) || out.asked.get(origin) > from);
+            let mut batches = relay.log.after(origin, from).filter(|_| is_wanted).peekable();
+            if mine <= from
+                && batches.peek().is_none()
+                && (mine <= told || mine <= theirs && frame.pulls.is_empty())
+            {
                 continue;
             }
             let place = out.names.place_or_add(origin);
-            let is_wanted = !out.lazy.contains(&origin) || out.asked.get(origin) > from;
             let mut reached = from;
-            if mine > from && is_wanted && origin != session.peer {
-                for batch in relay.log.after(origin, from) {
-                    if room == 0 {
-                        is_full = true;
-                        break;
-                    }
-                    room = room.saturating_sub(batch.bytes());
-                    for piece in &batch.pieces {
-                        for replica in piece.body.replicas() {
-                            out.names.place_or_add(replica);
-                        }
-                    }
-                    sent.batches.push((place, batch.since));
-                    frame.batches.push(batch.clone());
-                    reached = batch.until;
+            for batch in batches {
+                if room == 0 {
+                    is_full = true;
+                    break;
                 }
-            }
-            if is_full && reached < mine {
-                // The rest follows in the next frame.
-                out.set_sent(place, reached);
-                if reached > from {
-                    sent.told.push((place, reached.max(told), told));
+                room = room.saturating_sub(batch.bytes());
+                let killed = batch.pieces.iter().flat_map(|piece| piece.body.replicas());
+                for replica in killed.chain(batch.deps.iter().map(|dep| dep.replica)) {
+                    out.names.place_or_add(replica);
                 }
+                sent.batches.push((place, batch.since, batch.until));
+                frame.batches.push(Passed { batch: batch.clone(), early: batch.until > mine });
+                reached = batch.until;
                 is_urgent = true;
-                continue;
             }
+            // Told is what is here, and of that, where there is no more room, what the batches bring.
+            let tells = if is_full && reached < mine { reached } else { mine };
             // What is not in the log any more is fetched by whoever lacks it.
-            is_urgent |= is_wanted && mine > from && origin != session.peer;
-            out.set_sent(place, mine);
-            if mine > told && (mine > theirs || frame.pull) {
-                if reached < mine || reached == from {
-                    frame.told.push((place, mine));
+            is_urgent |= is_full || is_wanted && mine > from;
+            out.set_sent(place, tells.max(reached));
+            if tells > told && (tells > theirs || !frame.pulls.is_empty()) {
+                let is_shown = frame.batches.iter().rev().take_while(|passed| passed.batch.origin == origin);
+                if !is_shown.into_iter().any(|passed| passed.batch.until == tells) {
+                    frame.told.push((place, tells));
                 }
-                sent.told.push((place, mine, told));
+                sent.told.push((place, tells, told));
             }
         }
         frame.told.sort_unstable();
-        frame.batches.sort_by_key(|batch| (out.names.place(batch.origin), batch.since));
+        frame.batches.sort_by_key(|Passed { batch, .. }| (out.names.place(batch.origin), batch.since));
         if !is_full {
             out.is_stale = false;
             out.is_urgent = false;

@@ -60,7 +60,9 @@ pub(crate) struct Session {
     /// When the peer last asked for a delta, and until when it has to wait if it asks too often.
     pub(crate) asked_at: Option<u64>,
     pub(crate) wait_until: u64,
+    /// When a sign of life is due if nothing else is said before, and when at the latest.
     pub(crate) alive_at: u64,
+    pub(crate) digest_at: u64,
     /// The parts that came so far.
     pub(crate) staged: Option<Staged>,
 }

@@ -1,9 +1,21 @@
 //! What a leader keeps in order to pass on what leaders write.
 
-use crate::{SessionId, batch::Log, early::Early};
-use crdt_core::ReplicaId;
+use crate::{
+    SessionId,
+    batch::{Batch, Log},
+    early::Early,
+};
+use crdt_core::{Dot, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
+use version_vector::VersionVector;
 
+/// The latest updates of all leaders, and who brings them.
+///
+/// What a batch depends on is the whole vector of its origin, but most of that is depended on by other updates that the
+/// origin has seen. Only the rest is in the batch: as a rule, the latest of each leader that the origin hears from directly.
+///
+/// Source: Prakash, Raynal, Singhal, "An adaptive causal ordering algorithm suited to mobile computing environments",
+/// Journal of Parallel and Distributed Computing 41 (1997), section 3: immediate dependencies.
 #[derive(Debug)]
 pub(crate) struct Relay {
     /// The latest batches of all origins.
@@ -12,8 +24,13 @@ pub(crate) struct Relay {
     pub(crate) early: Early,
     /// Up to which of its own updates the leader has cut batches.
     pub(crate) cut: u64,
+    /// What has become visible since then, without what other updates in here depend on: with it and its own batch before
+    /// the leader's next batch depends on all that is visible.
+    frontier: BTreeMap<ReplicaId, u64>,
     /// The connection that brings an origin's batches first. Others that bring them too are asked to stop.
     pub(crate) parents: BTreeMap<ReplicaId, SessionId>,
+    /// Connections that only tell of an origin's updates, and do so before its batches come.
+    pub(crate) rivals: BTreeMap<ReplicaId, Rival>,
     /// Origins of which peers have told of updates that are not here, and until when these are waited for.
     pub(crate) overdue: BTreeMap<ReplicaId, u64>,
     /// Who was asked for what is missing.
@@ -35,20 +52,65 @@ pub(crate) struct Pulling {
     pub(crate) origins: BTreeSet<ReplicaId>,
 }
 
+/// Who told first of updates that had not come.
+#[derive(Debug)]
+pub(crate) struct Rival {
+    session: SessionId,
+    /// Of which updates, and when.
+    counter: u64,
+    at: u64,
+    /// How often in a row it was far ahead.
+    leads: u32,
+}
+
+/// Who is far ahead so often becomes the parent.
+const LEADS: u32 = 2;
+
 impl Relay {
-    /// Of a leader whose own updates up to `cut` are sent as merged state.
-    pub(crate) fn new(cut: u64) -> Self {
-        Relay {
+    /// Of a leader with the id `me` that has `version`. What it wrote before is sent as merged state.
+    pub(crate) fn new(me: ReplicaId, version: &VersionVector) -> Self {
+        let mut relay = Relay {
             log: Log::default(),
             early: Early::default(),
-            cut,
+            cut: 0,
+            frontier: BTreeMap::new(),
             parents: BTreeMap::new(),
+            rivals: BTreeMap::new(),
             overdue: BTreeMap::new(),
             pulling: None,
             flush: 0,
             flush_at: 0,
             has_news: false,
+        };
+        relay.begin(me, version);
+        relay
+    }
+
+    /// The leader writes under this id from now on.
+    pub(crate) fn begin(&mut self, me: ReplicaId, version: &VersionVector) {
+        self.cut = version.get(me);
+        self.frontier = version.iter().collect();
+    }
+
+    /// A batch has become visible.
+    pub(crate) fn shown(&mut self, batch: &Batch) {
+        for dep in &batch.deps {
+            if self.frontier.get(&dep.replica).is_some_and(|counter| *counter <= dep.counter) {
+                self.frontier.remove(&dep.replica);
+            }
         }
+        self.frontier.insert(batch.origin, batch.until);
+    }
+
+    /// Merged state has become visible: what of it depends on what is not known.
+    pub(crate) fn merged(&mut self, until: impl Iterator<Item = Dot>) {
+        self.frontier.extend(until.map(|dot| (dot.replica, dot.counter)));
+    }
+
+    /// What the leader's next batch depends on, for it is being cut.
+    pub(crate) fn take_frontier(&mut self, me: ReplicaId) -> Vec<Dot> {
+        let frontier = std::mem::take(&mut self.frontier).into_iter();
+        frontier.filter(|(id, _)| *id != me).map(|(id, counter)| Dot::new(id, counter)).collect()
     }
 
     /// There is news: when is it to be sent? With `gather`, once in so many ms, at moments that differ from leader to leader
@@ -69,6 +131,37 @@ impl Relay {
         begins
     }
 
+    /// A connection tells of updates that have not come.
+    pub(crate) fn told_first(&mut self, origin: ReplicaId, session: SessionId, counter: u64, now: u64) {
+        let rival = self.rivals.entry(origin).or_insert(Rival { session, counter: 0, at: now, leads: 0 });
+        if rival.counter == 0 || rival.leads == 0 && rival.session != session {
+            let leads = if rival.session == session { rival.leads } else { 0 };
+            *rival = Rival { session, counter, at: now, leads };
+        }
+    }
+
+    /// Updates have come by the parent. Says who should bring them in its place: who told of them `lead` ms before, again
+    /// and again.
+    pub(crate) fn overtakes(
+        &mut self,
+        origin: ReplicaId,
+        until: u64,
+        now: u64,
+        lead: u64,
+    ) -> Option<SessionId> {
+        let rival = self.rivals.get_mut(&origin)?;
+        if rival.counter == 0 || until < rival.counter {
+            return None;
+        }
+        rival.leads = if now >= rival.at + lead { rival.leads + 1 } else { 0 };
+        rival.counter = 0;
+        let session = rival.session;
+        (rival.leads >= LEADS).then(|| {
+            self.rivals.remove(&origin);
+            session
+        })
+    }
+
     /// Something of an origin has come. Once something has of each that was asked for, others may be asked.
     pub(crate) fn answered(&mut self, origin: ReplicaId) {
         if let Some(pulling) = &mut self.pulling
@@ -82,6 +175,7 @@ impl Relay {
     /// A connection is closed: whatever came by it comes by another one.
     pub(crate) fn disconnect(&mut self, session: SessionId) {
         self.parents.retain(|_, parent| *parent != session);
+        self.rivals.retain(|_, rival| rival.session != session);
         if self.pulling.as_ref().is_some_and(|pulling| pulling.session == session) {
             // No answer will come: what was asked for is due at once, from whoever is left or connects next.
             self.pulling = None;

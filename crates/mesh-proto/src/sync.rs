@@ -17,6 +17,10 @@ const MAX_PEERS: usize = 1 << 10;
 /// How many replicas a vector from outside may name: more than any mesh has, little enough to hold.
 pub(crate) const MAX_REPLICAS: usize = 1 << 14;
 
+/// A connection on which there is always something to say carries a sign of life so many times more seldom: it needs none,
+/// and its two sides hardly ever have the same to compare.
+const BUSY: u64 = 10;
+
 impl Engine {
     /// How this leader opens a connection.
     pub fn hello(&self) -> Hello {
@@ -99,6 +103,7 @@ impl Engine {
                 asked_at: None,
                 wait_until: 0,
                 alive_at: now.mono,
+                digest_at: now.mono,
                 staged: None,
             },
         );
@@ -225,13 +230,16 @@ impl Engine {
         if let Some((lineage, last)) = self.sessions.get_mut(&session)?.lineage.take() {
             return Some(Message::Lineage { lineage, last });
         }
+        let heartbeat = self.config.heartbeat;
         if let Some(frame) = self.next_frame(session, now) {
+            let session = self.session(session);
+            session.alive_at = (now.mono + heartbeat).min(session.digest_at);
             return Some(frame);
         }
-        let heartbeat = self.config.heartbeat;
-        let alive_at = &mut self.sessions.get_mut(&session)?.alive_at;
+        let Session { alive_at, digest_at, .. } = self.sessions.get_mut(&session)?;
         if now.mono >= *alive_at {
             *alive_at = now.mono + heartbeat;
+            *digest_at = now.mono + heartbeat * BUSY;
             let (vector, fingerprint) = (digest(&self.durable), self.space.fingerprint());
             return Some(Message::Alive { vector, fingerprint, wall: now.wall });
         }

@@ -56,8 +56,7 @@ pub fn commit(engine: &mut Engine, now: Now) {
 /// The configuration for news at most every `gather` ms on a link; the rest is what the link asks for.
 pub fn gathering(gather: u64, link: &Link) -> Config {
     let default = Config::default();
-    // What one peer tells of may still gather at the one that will bring it.
-    let config = Config { gather, patience: gather + default.patience, ..default };
+    let config = Config { gather, ..default };
     if link.ordered && link.loss == 0 && link.duplication == 0 {
         return config;
     }

@@ -1,0 +1,278 @@
+//! Small numbers in about as many bits as they are surprising: what surrounds the values in a frame.
+//!
+//! An adaptive binary arithmetic coder. Each yes or no is coded by the odds that those like it had so far, so what is
+//! nearly always the same costs a fiftieth of a bit.
+//!
+//! Sources: Witten, Neal, Cleary, "Arithmetic coding for data compression", Communications of the ACM 30 (1987); carries
+//! as in Schindler, "A fast renormalisation for arithmetic coding" (DCC 1998); numbers in Exp-Golomb codes whose bits are
+//! coded by their odds as in Marpe, Schwarz, Wiegand, "Context-based adaptive binary arithmetic coding in the H.264/AVC
+//! video compression standard", IEEE Transactions on Circuits and Systems for Video Technology 13 (2003), section III.
+
+/// How likely one kind of question is answered with yes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Odds {
+    /// In 2¹⁶ths.
+    yes: u16,
+    seen: u8,
+}
+
+/// Odds never come nearer to 0 or 1 than this.
+const LEAST: u32 = 1 << 5;
+/// The latest answers count by so much: 2⁻⁵, sooner by one in how many there were.
+const RATE: u8 = 32;
+
+impl Default for Odds {
+    fn default() -> Self {
+        Odds { yes: 1 << 15, seen: 1 }
+    }
+}
+
+impl Odds {
+    fn note(&mut self, yes: bool) {
+        let all = 1_u32 << 16;
+        self.seen = RATE.min(self.seen + 1);
+        let (old, share) = (u32::from(self.yes), u32::from(self.seen));
+        let new = if yes { old + (all - old) / share } else { old - old / share };
+        self.yes = u16::try_from(new.clamp(LEAST, all - LEAST)).unwrap_or(u16::MAX);
+    }
+
+    /// The part of `range` that stands for yes: neither nothing nor all of it.
+    fn part(self, range: u32) -> u32 {
+        (range >> 16) * u32::from(self.yes)
+    }
+}
+
+/// The odds of the numbers of one kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers {
+    /// Whether a number has more digits than so many.
+    more: [Odds; 12],
+    /// The second digit of a number with so many.
+    second: [Odds; 12],
+}
+
+/// A range below this is widened by a byte.
+const NARROW: u32 = 1 << 24;
+
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    /// Where the range begins; with a carry above 32 bits.
+    low: u64,
+    range: u32,
+    bytes: Vec<u8>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder { low: 0, range: u32::MAX, bytes: Vec::new() }
+    }
+}
+
+impl Encoder {
+    pub(crate) fn bit(&mut self, odds: &mut Odds, yes: bool) {
+        let part = odds.part(self.range);
+        self.narrow(part, yes);
+        odds.note(yes);
+    }
+
+    fn narrow(&mut self, part: u32, yes: bool) {
+        if yes {
+            self.range = part;
+        } else {
+            self.low += u64::from(part);
+            self.range -= part;
+        }
+        while self.range < NARROW {
+            self.shift();
+            self.range <<= 8;
+        }
+    }
+
+    fn shift(&mut self) {
+        if self.low >> 32 > 0 {
+            // Whatever was 255 becomes 0 up to the one before, which becomes one more. There is one: the range began
+            // below 1.
+            for byte in self.bytes.iter_mut().rev() {
+                *byte = byte.wrapping_add(1);
+                if *byte > 0 {
+                    break;
+                }
+            }
+        }
+        self.bytes.push(u8::try_from(self.low >> 24 & 0xff).unwrap_or(u8::MAX));
+        self.low = (self.low & 0x00ff_ffff) << 8;
+    }
+
+    /// At most 2⁶⁴ − 2. The number n + 1 has so many binary digits after its first, each of which is asked for, and then
+    /// which they are.
+    pub(crate) fn number(&mut self, odds: &mut Numbers, n: u64) {
+        let code = n + 1;
+        let digits = code.ilog2();
+        for at in 0..digits {
+            self.bit(&mut odds.more[place(at)], true);
+        }
+        self.bit(&mut odds.more[place(digits)], false);
+        for at in (0..digits).rev() {
+            let digit = code >> at & 1 == 1;
+            if at + 1 == digits {
+                self.bit(&mut odds.second[place(digits)], digit);
+            } else {
+                self.narrow(self.range >> 1, digit);
+            }
+        }
+    }
+
+    /// The bytes; zeros that would follow are left out.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        // Any number in the range will do: the one with most zeros at its end.
+        let last = self.low + u64::from(self.range - 1);
+        let zeros = (0..=32).rev().find(|zeros| last >> zeros << zeros >= self.low).unwrap_or(0);
+        self.low = last >> zeros << zeros;
+        (0..4).for_each(|_| self.shift());
+        let len = self.bytes.iter().rposition(|byte| *byte > 0).map_or(0, |at| at + 1);
+        self.bytes.truncate(len);
+        self.bytes
+    }
+}
+
+/// Large numbers share odds.
+fn place(digits: u32) -> usize {
+    digits.min(11) as usize
+}
+
+/// Reads what [`Encoder`] wrote. Bytes that are anything else are read as some answers, too.
+#[derive(Debug)]
+pub(crate) struct Decoder<'a> {
+    /// How far the number lies behind the beginning of the range.
+    ahead: u32,
+    range: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Decoder { ahead: 0, range: u32::MAX, bytes };
+        (0..4).for_each(|_| decoder.shift());
+        decoder
+    }
+
+    fn shift(&mut self) {
+        // Zeros at the end are not written.
+        let (next, rest) = self.bytes.split_first().unwrap_or((&0, &[]));
+        self.bytes = rest;
+        self.ahead = self.ahead << 8 | u32::from(*next);
+    }
+
+    pub(crate) fn bit(&mut self, odds: &mut Odds) -> bool {
+        let yes = self.narrow(odds.part(self.range));
+        odds.note(yes);
+        yes
+    }
+
+    fn narrow(&mut self, part: u32) -> bool {
+        let yes = self.ahead < part;
+        if yes {
+            self.range = part;
+        } else {
+            self.ahead -= part;
+            self.range -= part;
+        }
+        while self.range < NARROW {
+            self.shift();
+            self.range <<= 8;
+        }
+        yes
+    }
+
+    /// `None` if it is none that can be written.
+    pub(crate) fn number(&mut self, odds: &mut Numbers) -> Option<u64> {
+        let mut digits = 0;
+        while self.bit(&mut odds.more[place(digits)]) {
+            digits += 1;
+            if digits == u64::BITS {
+                return None;
+            }
+        }
+        let mut code = 1_u64;
+        for at in (0..digits).rev() {
+            let digit = if at + 1 == digits {
+                self.bit(&mut odds.second[place(digits)])
+            } else {
+                self.narrow(self.range >> 1)
+            };
+            code = code << 1 | u64::from(digit);
+        }
+        Some(code - 1)
+    }
+
+    /// Whether all bytes were read.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn what_is_written_is_read_whatever_the_odds() {
+        for seed in 0..300 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let len = rng.random_range(0..400);
+            // Some kinds are nearly always the same, some are not; long rows of either make carries.
+            let (often, width) = (rng.random_range(0.0..1.0), rng.random_range(1..64));
+            let items: Vec<(bool, u64)> =
+                (0..len).map(|_| (rng.random_bool(often), rng.random::<u64>() >> width)).collect();
+            let (mut encoder, mut odds, mut numbers) =
+                (Encoder::default(), Odds::default(), Numbers::default());
+            for (yes, n) in &items {
+                encoder.bit(&mut odds, *yes);
+                if *yes {
+                    encoder.number(&mut numbers, *n);
+                }
+            }
+            let bytes = encoder.into_bytes();
+            let (mut decoder, mut odds, mut numbers) =
+                (Decoder::new(&bytes), Odds::default(), Numbers::default());
+            for (yes, n) in &items {
+                assert_eq!(decoder.bit(&mut odds), *yes, "seed {seed}");
+                if *yes {
+                    assert_eq!(decoder.number(&mut numbers), Some(*n), "seed {seed}");
+                }
+            }
+            assert!(decoder.is_finished(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn the_same_again_and_again_costs_nearly_nothing() {
+        let (mut encoder, mut odds, mut numbers) = (Encoder::default(), Odds::default(), Numbers::default());
+        for _ in 0..1_000 {
+            encoder.bit(&mut odds, true);
+            encoder.number(&mut numbers, 0);
+        }
+        let len = encoder.into_bytes().len();
+        assert!(len < 12, "{len} bytes");
+        assert_eq!(Encoder::default().into_bytes(), []);
+    }
+
+    #[test]
+    fn the_greatest_numbers_come_back_and_greater_ones_are_refused() {
+        let (mut encoder, mut numbers) = (Encoder::default(), Numbers::default());
+        let most = [u64::MAX - 1, 0, u64::MAX - 1, 1 << 40];
+        most.iter().for_each(|n| encoder.number(&mut numbers, *n));
+        let bytes = encoder.into_bytes();
+        let (mut decoder, mut numbers) = (Decoder::new(&bytes), Numbers::default());
+        most.iter().for_each(|n| assert_eq!(decoder.number(&mut numbers), Some(*n)));
+        assert_eq!(Decoder::new(&[0; 40]).number(&mut Numbers::default()), None, "it never ends");
+    }
+
+    #[test]
+    fn bytes_that_nobody_reads_are_noticed() {
+        let mut decoder = Decoder::new(&[1, 2, 3, 4, 5]);
+        decoder.bit(&mut Odds::default());
+        assert!(!decoder.is_finished());
+    }
+}

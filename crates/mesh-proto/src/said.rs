@@ -1,0 +1,223 @@
+//! What both sides of a connection remember of what one of them has said, so that it need not be said again.
+
+use crate::{
+    Key,
+    entropy::{Numbers, Odds},
+    sync::MAX_REPLICAS,
+};
+use crdt_core::ReplicaId;
+use std::collections::{BTreeMap, HashMap};
+use version_vector::VersionVector;
+
+/// The replicas that one side names by their places.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    ids: Vec<ReplicaId>,
+    places: BTreeMap<ReplicaId, usize>,
+}
+
+impl Names {
+    pub(crate) fn new(ids: impl Iterator<Item = ReplicaId>) -> Self {
+        let mut names = Names::default();
+        for id in ids {
+            names.place_or_add(id);
+        }
+        names
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<ReplicaId> {
+        self.ids.get(place).copied()
+    }
+
+    pub(crate) fn place(&self, id: ReplicaId) -> Option<usize> {
+        self.places.get(&id).copied()
+    }
+
+    pub(crate) fn place_or_add(&mut self, id: ReplicaId) -> usize {
+        let ids = &mut self.ids;
+        *self.places.entry(id).or_insert_with(|| {
+            ids.push(id);
+            ids.len() - 1
+        })
+    }
+
+    pub(crate) fn from(&self, place: usize) -> &[ReplicaId] {
+        &self.ids[place.min(self.ids.len())..]
+    }
+
+    /// Takes the names that the other side says stand from a place on; what is known already must be the same.
+    pub(crate) fn extend(&mut self, from: u64, names: &[ReplicaId]) -> Result<(), &'static str> {
+        let Some(from) = usize::try_from(from).ok().filter(|from| *from <= self.ids.len()) else {
+            return Err("names of replicas are left out");
+        };
+        for (at, id) in (from..).zip(names) {
+            if at >= MAX_REPLICAS {
+                return Err("more replicas are named than a mesh may have");
+            }
+            if self.place_or_add(*id) != at {
+                return Err("a replica is named twice, or anew");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one frame may leave out because of those before it. Frames that may be lost or overtaken each begin with nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Up to which frame of the other direction was acknowledged.
+    pub(crate) acknowledged: u64,
+    /// By place, up to which of a replica's updates the sender has told that it has,
+    told: Vec<u64>,
+    /// up to which it has told of or sent,
+    shown: Vec<u64>,
+    /// and what the latest batches that were sent depend on.
+    deps: Vec<Vec<Dep>>,
+    pub(crate) keys: Keys,
+    pub(crate) odds: Box<FrameOdds>,
+}
+
+impl Said {
+    /// On a connection on which the sender's greeting was this.
+    pub(crate) fn new(greeting: &VersionVector) -> Self {
+        let told: Vec<u64> = greeting.iter().map(|row| row.1).collect();
+        Said { acknowledged: 1, shown: told.clone(), told, ..Said::default() }
+    }
+
+    pub(crate) fn told(&self, place: usize) -> u64 {
+        self.told.get(place).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn shown(&self, place: usize) -> u64 {
+        self.shown.get(place).copied().unwrap_or(0)
+    }
+
+    /// What is remembered of what the batches of an origin depend on, to be put back by [`pass`](Said::pass).
+    pub(crate) fn take_deps(&mut self, place: usize) -> Vec<Dep> {
+        self.deps.get_mut(place).map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn tell(&mut self, place: usize, counter: u64) {
+        raise(&mut self.told, place, counter);
+        raise(&mut self.shown, place, counter);
+    }
+
+    pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, mut deps: Vec<Dep>) {
+        while deps.len() > MAX_DEPS {
+            let longest = (0..deps.len()).max_by_key(|at| deps[*at].idle).unwrap_or(0);
+            deps.remove(longest);
+        }
+        raise(if early { &mut self.shown } else { &mut self.told }, place, until);
+        raise(&mut self.shown, place, until);
+        if self.deps.len() <= place {
+            self.deps.resize_with(place + 1, Vec::new);
+        }
+        self.deps[place] = deps;
+    }
+}
+
+/// Whose updates an origin's batches depend on.
+#[derive(Debug, Default)]
+pub(crate) struct Dep {
+    pub(crate) place: usize,
+    /// The latest of which they do,
+    pub(crate) counter: u64,
+    /// how many batches ago,
+    pub(crate) idle: usize,
+    /// and how often.
+    pub(crate) odds: Odds,
+}
+
+/// So many are remembered of each origin: about those that it hears from directly, by turns.
+const MAX_DEPS: usize = 12;
+
+fn raise(row: &mut Vec<u64>, place: usize, counter: u64) {
+    if row.len() <= place {
+        row.resize(place + 1, 0);
+    }
+    row[place] = row[place].max(counter);
+}
+
+/// The latest keys that were named; the oldest make room.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    slots: Vec<Key>,
+    places: HashMap<Key, usize>,
+    oldest: usize,
+}
+
+/// So many keys are remembered: no more than 1 MiB of names.
+const MAX_KEYS: usize = 1 << 10;
+
+impl Keys {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Key> {
+        self.slots.get(place)
+    }
+
+    pub(crate) fn place(&self, key: &Key) -> Option<usize> {
+        self.places.get(key).copied()
+    }
+
+    pub(crate) fn push(&mut self, key: Key) {
+        if self.slots.len() < MAX_KEYS {
+            self.places.insert(key.clone(), self.slots.len());
+            self.slots.push(key);
+            return;
+        }
+        let place = self.oldest;
+        self.oldest = (place + 1) % MAX_KEYS;
+        let gone = std::mem::replace(&mut self.slots[place], key.clone());
+        if self.places.get(&gone) == Some(&place) {
+            self.places.remove(&gone);
+        }
+        self.places.insert(key, place);
+    }
+}
+
+/// The odds of all that is asked in a frame.
+#[derive(Debug, Default)]
+pub(crate) struct FrameOdds {
+    pub(crate) acknowledged: Numbers,
+    pub(crate) durable: Numbers,
+    pub(crate) has_missing: Odds,
+    pub(crate) has_names: Odds,
+    pub(crate) modes: Numbers,
+    pub(crate) mode_place: Numbers,
+    pub(crate) mode: Odds,
+    pub(crate) pulls: Numbers,
+    pub(crate) pull_place: Numbers,
+    pub(crate) told: Numbers,
+    pub(crate) told_place: Numbers,
+    pub(crate) told_step: Numbers,
+    pub(crate) batches: Numbers,
+    pub(crate) batch_place: Numbers,
+    pub(crate) has_since: Odds,
+    pub(crate) len: Numbers,
+    pub(crate) early: Odds,
+    /// By how long ago the same was depended on.
+    pub(crate) dep_step: [Numbers; 4],
+    pub(crate) deps: Numbers,
+    pub(crate) dep_place: Numbers,
+    pub(crate) dep_behind: Odds,
+    pub(crate) dep_distance: Numbers,
+    pub(crate) has_lineage: Odds,
+    pub(crate) pieces: Numbers,
+    pub(crate) key_known: Odds,
+    pub(crate) key: Numbers,
+    pub(crate) newest: Numbers,
+    pub(crate) written: Odds,
+    pub(crate) written_at: Numbers,
+    pub(crate) births: Numbers,
+    pub(crate) birth_step: Numbers,
+    pub(crate) deaths: Numbers,
+    pub(crate) death_step: Numbers,
+    pub(crate) death_place: Numbers,
+}
