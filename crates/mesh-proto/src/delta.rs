@@ -34,8 +34,9 @@ impl Engine {
                 out.asked.advance(Dot::new(*origin, durable.get(*origin)));
                 let place = out.names.place_or_add(*origin);
                 out.set_sent(place, *since);
+                out.stale.insert(*origin);
             }
-            (out.is_stale, out.is_urgent) = (true, true);
+            out.is_urgent = true;
             return;
         }
         session.owes_delta = true;

@@ -323,9 +323,10 @@ impl Engine {
     /// The rows of the last [`take_commit`](Engine::take_commit) are durable.
     pub fn committed(&mut self, now: Now) {
         self.committing = false;
-        if self.durable != *self.space.version() {
+        let news: Vec<ReplicaId> = self.space.version().difference(&self.durable).map(|(id, _)| id).collect();
+        if !news.is_empty() {
             self.durable.clone_from(self.space.version());
-            self.note_news(now);
+            self.note_news(&news, now);
         }
         self.timeline.note(now.mono, &self.durable);
     }

@@ -262,10 +262,14 @@ mod tests {
     fn the_greatest_numbers_come_back_and_greater_ones_are_refused() {
         let (mut encoder, mut numbers) = (Encoder::default(), Numbers::default());
         let most = [u64::MAX - 1, 0, u64::MAX - 1, 1 << 40];
-        most.iter().for_each(|n| encoder.number(&mut numbers, *n));
+        for n in most {
+            encoder.number(&mut numbers, n);
+        }
         let bytes = encoder.into_bytes();
         let (mut decoder, mut numbers) = (Decoder::new(&bytes), Numbers::default());
-        most.iter().for_each(|n| assert_eq!(decoder.number(&mut numbers), Some(*n)));
+        for n in most {
+            assert_eq!(decoder.number(&mut numbers), Some(n));
+        }
         assert_eq!(Decoder::new(&[0; 40]).number(&mut Numbers::default()), None, "it never ends");
     }
 

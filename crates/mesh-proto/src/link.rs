@@ -35,8 +35,10 @@ pub(crate) struct Outbound {
     pub(crate) tell_at: Option<u64>,
     /// How many frames have come that were not acknowledged.
     pub(crate) heard: usize,
-    /// There may be batches that were not sent yet.
-    pub(crate) is_stale: bool,
+    /// Origins of which there may be something that was not sent yet.
+    pub(crate) stale: BTreeSet<ReplicaId>,
+    /// Origins of which the other side may have to be told how far this side is.
+    pub(crate) untold: BTreeSet<ReplicaId>,
     /// The flush in which the last news was sent.
     pub(crate) flush: u64,
     /// What is to be said is not to wait for the next flush.
@@ -87,7 +89,8 @@ impl Outbound {
             acknowledge: false,
             tell_at: None,
             heard: 0,
-            is_stale: true,
+            stale: BTreeSet::new(),
+            untold: BTreeSet::new(),
             flush: 0,
             is_urgent: false,
         }
@@ -187,11 +190,13 @@ impl Outbound {
                 kept.push_back(frame);
                 continue;
             }
-            (self.is_stale, self.is_urgent) = (true, true);
+            self.is_urgent = true;
             for (place, _, earlier) in frame.told {
+                self.untold.extend(self.names.get(place));
                 self.told[place] = self.told[place].min(earlier);
             }
             for (place, since, _) in frame.batches {
+                self.stale.extend(self.names.get(place));
                 self.sent[place] = self.sent[place].min(since);
             }
             for (origin, eager) in frame.modes {

@@ -69,7 +69,7 @@ impl Engine {
             let Some(origin) = session.inn.names.get(*place) else { continue };
             if *eager {
                 session.out.lazy.remove(&origin);
-                session.out.is_stale = true;
+                session.out.stale.insert(origin);
             } else {
                 session.out.lazy.insert(origin);
             }
@@ -181,10 +181,11 @@ impl Engine {
             let limit = if is_ready { usize::MAX } else { self.config.max_early };
             if self.relay.early.push(batch, limit) {
                 self.relay.log.push(batch.clone(), self.config.retain);
-                self.note_news(now);
+                self.note_news(&[origin], now);
             }
-            // What comes by a connection that was just asked to stop was under way then.
-            if parent.is_none() || !is_lazy {
+            // Whoever brings the first one had something of the origin before this leader had anything: so these make no
+            // circle, as they could if another were taken each time that it happens to be first.
+            if parent.is_none() {
                 self.relay.parents.insert(origin, at);
             }
             let lead = self.config.gather / 4;
@@ -215,10 +216,10 @@ impl Engine {
         session.out.modes.insert(origin, eager);
     }
 
-    /// There is something to be passed on.
-    pub(crate) fn note_news(&mut self, now: Now) {
+    /// There is something to be passed on of these origins.
+    pub(crate) fn note_news(&mut self, origins: &[ReplicaId], now: Now) {
         self.relay.note_news(self.identity.replica, now.mono, self.config.gather);
-        self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
+        self.sessions.values_mut().for_each(|session| session.out.stale.extend(origins));
     }
 
     /// Until when updates of `origin` up to `counter` are waited for. What they depend on may never come, if whoever had it
@@ -306,7 +307,7 @@ impl Engine {
         let batch = self.space.cut_own(me, self.relay.cut, deps);
         self.relay.cut = batch.until;
         // Frames that were made since these updates became durable were made without them.
-        self.sessions.values_mut().for_each(|session| session.out.is_stale = true);
+        self.sessions.values_mut().for_each(|session| session.out.stale.extend([me]));
         if batch.bytes() <= 2 * FULL {
             self.relay.log.push(Arc::new(batch), self.config.retain);
         }
@@ -365,36 +366,35 @@ impl Engine {
         let pulls = if has_room { self.pulls(at, now) } else { Vec::new() };
         let out = &self.sessions.get(&at)?.out;
         let is_time = out.is_urgent || out.flush < self.relay.flush;
-        let news = out.is_stale && is_time && has_room;
+        let news = is_time && has_room && !(out.stale.is_empty() && out.untold.is_empty());
         let modes = has_room && !out.modes.is_empty();
         let tells = out.tell_at.is_some_and(|due| due <= now.mono);
         if !(news || !pulls.is_empty() || modes || tells) {
             return None;
         }
         let mut frame = Frame { relative: self.config.ordered, ..Frame::default() };
-        let out = &mut self.session(at).out;
-        frame.pulls = pulls.into_iter().map(|(id, reach)| (out.names.place_or_add(id), reach)).collect();
-        frame.pulls.sort_unstable();
-        let pull = !frame.pulls.is_empty();
         let mut sent = Sent { at: now.mono, ..Sent::default() };
-        let mut is_urgent = false;
+        let pull = !pulls.is_empty();
         // Who gathers sends batches at its moments only.
-        if news || pull || tells && has_room && gather == 0 {
-            is_urgent = self.fill(at, &mut frame, &mut sent);
-        }
-        let session = self.sessions.get_mut(&at)?;
-        let out = &mut session.out;
+        let is_urgent =
+            (news || pull || tells && has_room && gather == 0) && self.pass_on(at, &mut frame, &mut sent);
+        let out = &mut self.session(at).out;
         if !is_urgent && !pull && !modes && !tells && gather == 0 {
             // Word of what travels by other connections can wait for something to go with.
-            if !frame.told.is_empty() {
+            if !out.untold.is_empty() {
                 out.tell_at.get_or_insert(now.mono + tell);
             }
             return None;
         }
+        frame.pulls = pulls.into_iter().map(|(id, reach)| (out.names.place_or_add(id), reach)).collect();
+        frame.pulls.sort_unstable();
+        if has_room && (gather == 0 || news || pull) {
+            self.tell(at, &mut frame, &mut sent);
+        }
+        let session = self.sessions.get_mut(&at)?;
+        let out = &mut session.out;
         out.tell_at = None;
         out.heard = 0;
-        // What there was no room to tell is looked at again.
-        out.is_stale |= !has_room;
         if has_room {
             sent.modes = std::mem::take(&mut out.modes).into_iter().collect();
         }
@@ -425,39 +425,38 @@ impl Engine {
         Some(Message::Frame(message::Frame { bytes, payload }))
     }
 
-    /// Puts in what the peer does not have: batches where it wants them, and how far this leader has the rest. Says whether
-    /// there is anything that the peer waits for.
-    fn fill(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) -> bool {
+    /// Puts in the batches that the peer does not have, where it wants them. Says whether there is anything that the peer
+    /// waits for.
+    fn pass_on(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) -> bool {
         let Engine { sessions, peers, durable, relay, identity, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return false };
-        let mut is_urgent = false;
         let known = &peers[&session.peer].known;
         let (inn, out) = (&session.inn, &mut session.out);
-        let (mut room, mut is_full) = (FULL, false);
-        // What only waits here, of origins of which nothing is here, has to be passed on too.
-        let only_early = relay.early.origins().filter(|id| durable.get(*id) == 0).map(|id| (id, 0));
-        for (origin, mine) in durable.iter().chain(only_early.collect::<Vec<_>>()) {
-            // What is not cut yet is not news yet.
-            let mine = if origin == identity.replica { relay.cut } else { mine };
-            let theirs = known.get(origin);
-            let place = out.names.place(origin);
-            let told = place.map_or(0, |place| out.told(place));
-            let from = place.map_or(0, |place| out.sent(place)).max(theirs).max(inn.early.get(origin));
-            let is_wanted =
-                origin != session.peer && (!out.lazy.contains(&origin) || out.asked.get(origin) > from);
-            let mut batches = relay.log.after(origin, from).filter(|_| is_wanted).peekable();
-            if mine <= from
-                && batches.peek().is_none()
-                && (mine <= told || mine <= theirs && frame.pulls.is_empty())
-            {
+        let (mut room, mut is_urgent) = (FULL, false);
+        while let Some(origin) = out.stale.pop_first() {
+            out.untold.insert(origin);
+            if origin == session.peer {
                 continue;
             }
+            // What is not cut yet is not news yet.
+            let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
             let place = out.names.place_or_add(origin);
+            let from = out.sent(place).max(known.get(origin)).max(inn.early.get(origin));
+            let is_wanted = !out.lazy.contains(&origin) || out.asked.get(origin) > from;
+            if !is_wanted {
+                out.set_sent(place, from.max(mine));
+                continue;
+            }
+            // What is not in the log any more is fetched by whoever lacks it, and hears of it.
+            is_urgent |= mine > from;
             let mut reached = from;
-            for batch in batches {
+            for batch in relay.log.after(origin, from) {
                 if room == 0 {
-                    is_full = true;
-                    break;
+                    // The rest follows in the next frame.
+                    out.set_sent(place, reached);
+                    out.stale.insert(origin);
+                    out.is_urgent = true;
+                    return true;
                 }
                 room = room.saturating_sub(batch.bytes());
                 let killed = batch.pieces.iter().flat_map(|piece| piece.body.replicas());
@@ -469,26 +468,42 @@ impl Engine {
                 reached = batch.until;
                 is_urgent = true;
             }
-            // Told is what is here, and of that, where there is no more room, what the batches bring.
-            let tells = if is_full && reached < mine { reached } else { mine };
-            // What is not in the log any more is fetched by whoever lacks it.
-            is_urgent |= is_full || is_wanted && mine > from;
-            out.set_sent(place, tells.max(reached));
-            if tells > told && (tells > theirs || !frame.pulls.is_empty()) {
-                let is_shown = frame.batches.iter().rev().take_while(|passed| passed.batch.origin == origin);
-                if !is_shown.into_iter().any(|passed| passed.batch.until == tells) {
-                    frame.told.push((place, tells));
-                }
-                sent.told.push((place, tells, told));
+            out.set_sent(place, reached.max(mine));
+        }
+        out.is_urgent = false;
+        out.flush = relay.flush;
+        is_urgent
+    }
+
+    /// Puts in how far this leader has what the peer lacks, where the batches in the frame do not tell; if it asks for
+    /// something, also where the peer has it.
+    fn tell(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) {
+        let Engine { sessions, peers, durable, relay, identity, .. } = self;
+        let Some(session) = sessions.get_mut(&at) else { return };
+        let known = &peers[&session.peer].known;
+        let out = &mut session.out;
+        let asks = !frame.pulls.is_empty();
+        if asks {
+            out.untold.extend(durable.iter().map(|row| row.0));
+        }
+        let of = |passed: &Passed| passed.batch.origin;
+        frame.batches.sort_by_key(|passed| (out.names.place(of(passed)), passed.batch.since));
+        for origin in std::mem::take(&mut out.untold) {
+            let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
+            let place = out.names.place(origin);
+            // Where not all that there is had room, only that can be told.
+            let is_full = out.stale.contains(&origin);
+            let mine = if is_full { mine.min(place.map_or(0, |place| out.sent(place))) } else { mine };
+            let told = place.map_or(0, |place| out.told(place));
+            if mine <= told || mine <= known.get(origin) && !asks {
+                continue;
             }
+            let place = out.names.place_or_add(origin);
+            if !frame.batches.iter().any(|passed| of(passed) == origin && passed.batch.until == mine) {
+                frame.told.push((place, mine));
+            }
+            sent.told.push((place, mine, told));
         }
         frame.told.sort_unstable();
-        frame.batches.sort_by_key(|Passed { batch, .. }| (out.names.place(batch.origin), batch.since));
-        if !is_full {
-            out.is_stale = false;
-            out.is_urgent = false;
-            out.flush = relay.flush;
-        }
-        is_urgent
     }
 }

@@ -79,7 +79,8 @@ impl Engine {
             diverged: false,
         });
         let lineage = self.space.lineages().get(&replica).map(|lineage| (lineage.clone(), last));
-        let (out, inn) = (Outbound::new(&sent.vector), Inbound::new(&vector));
+        let (mut out, inn) = (Outbound::new(&sent.vector), Inbound::new(&vector));
+        out.stale = self.durable.iter().map(|row| row.0).chain(self.relay.early.origins()).collect();
         // What it has and this leader lacks is asked for at once.
         for (origin, _) in vector.difference(self.space.version()) {
             self.relay.overdue.entry(origin).or_insert(now.mono);
