@@ -48,6 +48,8 @@ pub(crate) struct Passed {
     pub(crate) batch: Arc<Batch>,
     /// The sender lacks something that the batch depends on. If not, the batch also tells that the sender has it.
     pub(crate) early: bool,
+    /// How many connections lie between the origin and the sender, on the way by which the sender gets its batches.
+    pub(crate) hops: u64,
 }
 
 /// What one side has received of the other's frames.
@@ -136,15 +138,20 @@ impl Writer<'_> {
         }
         self.bits.number(&mut self.odds.batches, frame.batches.len() as u64);
         let mut last = 0;
-        for Passed { batch, early } in &frame.batches {
+        for Passed { batch, early, hops } in &frame.batches {
             let place = names.place(batch.origin).expect("the origins of batches are named");
             self.bits.number(&mut self.odds.batch_place, (place - last) as u64);
             last = place;
             self.bits.bit(&mut self.odds.early, *early);
+            let same = said.hops(place) == *hops;
+            self.bits.bit(&mut self.odds.same_hops, same);
+            if !same {
+                self.bits.number(&mut self.odds.hops, *hops);
+            }
             self.batch(batch, said.shown(place), names);
             let mut deps = said.take_deps(place);
             self.deps(batch, names, said, &mut deps);
-            said.pass(place, batch.until, *early, deps);
+            said.pass(place, batch.until, *early, *hops, deps);
         }
     }
 
@@ -367,11 +374,16 @@ impl Columns<'_> {
             last = self.place(last, gap, names)?;
             let origin = names.get(last).ok_or_else(|| self.invalid())?;
             let early = self.bits.bit(&mut self.odds.early);
+            let hops = if self.bits.bit(&mut self.odds.same_hops) {
+                said.hops(last)
+            } else {
+                self.bits.number(&mut self.odds.hops).ok_or_else(|| self.invalid())?
+            };
             let mut batch = self.batch(origin, said.shown(last), names)?;
             let mut deps = said.take_deps(last);
             batch.deps = self.deps(origin, names, said, &mut deps)?;
-            said.pass(last, batch.until, early, deps);
-            batches.push(Passed { batch: Arc::new(batch), early });
+            said.pass(last, batch.until, early, hops, deps);
+            batches.push(Passed { batch: Arc::new(batch), early, hops });
         }
         let received = Received { last: acknowledged, missing, durable };
         Ok(Frame { received, names_from, names: told_names, modes, pulls, told, batches, ..Frame::default() })

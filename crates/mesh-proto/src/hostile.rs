@@ -232,7 +232,7 @@ fn frame_of(number: u64, batches: Vec<Arc<Batch>>) -> Message {
     };
     let names = Names::new(batches.iter().flat_map(named));
     let told = names.from(0).to_vec();
-    let batches = batches.into_iter().map(|batch| Passed { batch, early: false }).collect();
+    let batches = batches.into_iter().map(|batch| Passed { batch, early: false, hops: 0 }).collect();
     let frame = Frame { number, names: told, batches, ..Frame::default() };
     let (bytes, payload) = frame.encode(&names, &mut Said::default());
     Message::Frame(crate::Frame { bytes, payload })
@@ -299,7 +299,7 @@ fn damaged_frames() {
         names: names.from(0).to_vec(),
         modes: vec![(0, false)],
         told: vec![(1, 3)],
-        batches: vec![Passed { batch: Arc::new(batch), early: true }],
+        batches: vec![Passed { batch: Arc::new(batch), early: true, hops: 3 }],
         ..Frame::default()
     };
     let (bytes, _) = frame.encode(&names, &mut Said::default());

@@ -13,7 +13,6 @@
 
 use crate::{
     Config, Engine, Event, HandleError, Message, Now, SessionId,
-    batch::Batch,
     frame::{self, Frame, Passed},
     link::Sent,
     message,
@@ -27,6 +26,9 @@ use version_vector::VersionVector;
 /// A frame is full when the batches in it take so much memory, and a batch that takes more than twice that is not passed
 /// on as one: a frame with both is below [`MAX_MESSAGE`](crate::MAX_MESSAGE).
 const FULL: usize = 128 << 10;
+
+/// Ways that differ by less than this part of the time for which updates are waited for are about the same.
+const NEAR: u64 = 4;
 
 /// Batches that are here and cannot be shown are waited with for so many times longer than for those that are not here.
 const EARLY: u64 = 4;
@@ -74,8 +76,8 @@ impl Engine {
                 session.out.lazy.insert(origin);
             }
         }
-        for Passed { batch, .. } in &frame.batches {
-            self.take_batch(at, peer, batch, now)?;
+        for passed in &frame.batches {
+            self.take_batch(at, peer, passed, now)?;
         }
         self.progress(peer, now)?;
         for (origin, counter) in needs.iter() {
@@ -134,7 +136,7 @@ impl Engine {
             self.peer(peer).known.advance(dot);
             needs.advance(dot);
         }
-        for Passed { batch, early } in &frame.batches {
+        for Passed { batch, early, .. } in &frame.batches {
             let dot = Dot::new(batch.origin, batch.until);
             if !early {
                 self.peer(peer).known.advance(dot);
@@ -158,10 +160,11 @@ impl Engine {
         &mut self,
         at: SessionId,
         peer: ReplicaId,
-        batch: &Arc<Batch>,
+        passed: &Passed,
         now: Now,
     ) -> Result<(), HandleError> {
-        let origin = batch.origin;
+        let batch = &passed.batch;
+        let (origin, hops) = (batch.origin, passed.hops.saturating_add(1));
         if let Some(lineage) = &batch.lineage
             && origin == peer
         {
@@ -188,21 +191,42 @@ impl Engine {
             if parent.is_none() {
                 self.relay.parents.insert(origin, at);
             }
+            let way = self.relay.ways.entry(origin).or_default();
+            (way.until, way.at) = (batch.until, now.mono);
+            if parent.is_none_or(|parent| parent == at) {
+                way.hops = hops;
+            }
             let lead = self.config.gather / 4;
             if lead > 0
                 && let Some(faster) = self.relay.overtakes(origin, batch.until, now.mono, lead)
                 && faster != at
             {
-                self.set_mode(at, origin, false);
-                self.set_mode(faster, origin, true);
-                self.relay.parents.insert(origin, faster);
+                self.take_parent(origin, faster);
             }
         } else if parent.is_none() && !is_lazy {
-            self.relay.parents.insert(origin, at);
+            self.take_parent(origin, at);
         } else if parent != Some(at) {
-            self.set_mode(at, origin, false);
+            // Of two ways that take about the same time now, the one with fewer steps will be the faster one more often.
+            let way = self.relay.ways.entry(origin).or_default();
+            let is_near = way.until == batch.until && now.mono <= way.at + self.config.patience / NEAR;
+            if is_near && hops < way.hops && !is_lazy {
+                way.hops = hops;
+                self.take_parent(origin, at);
+            } else {
+                self.set_mode(at, origin, false);
+            }
         }
         Ok(())
+    }
+
+    /// From now on an origin's batches come by this connection, and not by the one before.
+    fn take_parent(&mut self, origin: ReplicaId, at: SessionId) {
+        if let Some(before) = self.relay.parents.insert(origin, at).filter(|before| *before != at) {
+            self.set_mode(before, origin, false);
+        }
+        if self.session(at).inn.lazy.contains(&origin) {
+            self.set_mode(at, origin, true);
+        }
     }
 
     /// Says on a connection whether batches of an origin are wanted on it, or only word of them.
@@ -447,6 +471,7 @@ impl Engine {
                 out.set_sent(place, from.max(mine));
                 continue;
             }
+            let hops = relay.ways.get(&origin).map_or(0, |way| way.hops);
             // What is not in the log any more is fetched by whoever lacks it, and hears of it.
             is_urgent |= mine > from;
             let mut reached = from;
@@ -464,7 +489,7 @@ impl Engine {
                     out.names.place_or_add(replica);
                 }
                 sent.batches.push((place, batch.since, batch.until));
-                frame.batches.push(Passed { batch: batch.clone(), early: batch.until > mine });
+                frame.batches.push(Passed { batch: batch.clone(), early: batch.until > mine, hops });
                 reached = batch.until;
                 is_urgent = true;
             }

@@ -29,6 +29,9 @@ pub(crate) struct Relay {
     frontier: BTreeMap<ReplicaId, u64>,
     /// The connection that brings an origin's batches first. Others that bring them too are asked to stop.
     pub(crate) parents: BTreeMap<ReplicaId, SessionId>,
+    /// How many connections lie between an origin and this leader on the way by which its batches come; and which update
+    /// came last, and when.
+    pub(crate) ways: BTreeMap<ReplicaId, Way>,
     /// Connections that only tell of an origin's updates, and do so before its batches come.
     pub(crate) rivals: BTreeMap<ReplicaId, Rival>,
     /// Origins of which peers have told of updates that are not here, and until when these are waited for.
@@ -50,6 +53,14 @@ pub(crate) struct Pulling {
     pub(crate) until: u64,
     /// The origins of which something was missing. Once there is news of each, others may be asked.
     pub(crate) origins: BTreeSet<ReplicaId>,
+}
+
+/// How an origin's updates come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    pub(crate) hops: u64,
+    pub(crate) until: u64,
+    pub(crate) at: u64,
 }
 
 /// Who told first of updates that had not come.
@@ -75,6 +86,7 @@ impl Relay {
             cut: 0,
             frontier: BTreeMap::new(),
             parents: BTreeMap::new(),
+            ways: BTreeMap::new(),
             rivals: BTreeMap::new(),
             overdue: BTreeMap::new(),
             pulling: None,

@@ -75,6 +75,8 @@ pub(crate) struct Said {
     told: Vec<u64>,
     /// up to which it has told of or sent,
     shown: Vec<u64>,
+    /// how far the sender then was from the origin,
+    hops: Vec<u64>,
     /// and what the latest batches that were sent depend on.
     deps: Vec<Vec<Dep>>,
     pub(crate) keys: Keys,
@@ -96,6 +98,10 @@ impl Said {
         self.shown.get(place).copied().unwrap_or(0)
     }
 
+    pub(crate) fn hops(&self, place: usize) -> u64 {
+        self.hops.get(place).copied().unwrap_or(0)
+    }
+
     /// What is remembered of what the batches of an origin depend on, to be put back by [`pass`](Said::pass).
     pub(crate) fn take_deps(&mut self, place: usize) -> Vec<Dep> {
         self.deps.get_mut(place).map(std::mem::take).unwrap_or_default()
@@ -106,13 +112,15 @@ impl Said {
         raise(&mut self.shown, place, counter);
     }
 
-    pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, mut deps: Vec<Dep>) {
+    pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, hops: u64, mut deps: Vec<Dep>) {
         while deps.len() > MAX_DEPS {
             let longest = (0..deps.len()).max_by_key(|at| deps[*at].idle).unwrap_or(0);
             deps.remove(longest);
         }
         raise(if early { &mut self.shown } else { &mut self.told }, place, until);
         raise(&mut self.shown, place, until);
+        raise(&mut self.hops, place, 0);
+        self.hops[place] = hops;
         if self.deps.len() <= place {
             self.deps.resize_with(place + 1, Vec::new);
         }
@@ -202,6 +210,8 @@ pub(crate) struct FrameOdds {
     pub(crate) has_since: Odds,
     pub(crate) len: Numbers,
     pub(crate) early: Odds,
+    pub(crate) same_hops: Odds,
+    pub(crate) hops: Numbers,
     /// By how long ago the same was depended on.
     pub(crate) dep_step: [Numbers; 4],
     pub(crate) deps: Numbers,
