@@ -60,9 +60,9 @@ pub fn gathering(gather: u64, link: &Link) -> Config {
     if link.ordered && link.loss == 0 && link.duplication == 0 {
         return config;
     }
-    // An acknowledgement may wait on the other side for as long as news gathers here and there; besides, a few round trips.
+    // Acknowledgements do not gather: a few round trips.
     let round_trip = 2 * (link.latency + link.spread + 3 * link.jitter) / 1_000;
-    Config { ordered: false, resend: 2 * gather + 2 * round_trip + 50, ..config }
+    Config { ordered: false, resend: 2 * round_trip + 50, ..config }
 }
 
 impl Leader {

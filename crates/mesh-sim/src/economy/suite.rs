@@ -217,7 +217,7 @@ fn plans(quick: bool) -> Vec<Plan> {
         plans.push(Plan { rate: 20, seconds, protocols, ..Plan::new(names::mesh(nodes, 20), nodes) });
     }
     for (nodes, seconds) in [(15, short(10, 50)), (32, short(6, 50)), (64, short(4, 50))] {
-        let link = Link { spread: 4_000, jitter: 10_000, ordered: false, ..Link::steady(1_000) };
+        let link = Link { spread: 4_000, jitter: 10_000, ..Link::steady(1_000) };
         let protocols = vec![Protocol::Flooding, MESH_AT_ONCE];
         plans.push(Plan { rate: 20, seconds, link, protocols, ..Plan::new(names::jitter(nodes), nodes) });
     }
