@@ -1,11 +1,14 @@
 //! Bringing up to date who is far behind: merged state of all origins, in parts.
+//!
+//! How a delta is cut while it travels is said in [`stream`](crate::stream), how it is put together in
+//! [`staging`](crate::staging). A leader stages one delta at a time, that of the peer that it asked last.
 
 use crate::{
-    Engine, Event, HandleError, Message, Now, Part, SessionId,
-    codec::{decode_whole, encode},
-    keyspace::SpaceDelta,
+    BadPiece, Engine, Event, HandleError, Key, Message, Now, Part, SessionId,
     message::MAX_PART,
-    peer::{Sending, Staged},
+    peer::Session,
+    staging::{Progress, Staged, Taken, Unfit},
+    stream::{End, Pace, Sending},
     sync::MAX_REPLICAS,
 };
 use crdt_core::{Dot, Merge, ReplicaId};
@@ -18,8 +21,15 @@ impl Engine {
     /// said it has.
     pub(crate) fn serve(&mut self, at: SessionId, pulled: &[(ReplicaId, u64)], now: Now) {
         self.cut_own();
+        let Some(session) = self.sessions.get(&at) else { return };
+        let peer = session.peer;
+        self.settle_delta(at, peer);
         let Engine { sessions, durable, relay, config, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return };
+        if session.sending.is_some() {
+            // What was asked for again is on its way.
+            return;
+        }
         let mut bytes = 0;
         let is_in_log = pulled.iter().all(|(origin, since)| {
             let mut reached = *since;
@@ -40,11 +50,6 @@ impl Engine {
             return;
         }
         session.owes_delta = true;
-        if config.ordered && session.sending.as_ref().is_some_and(|sending| !sending.bytes.is_empty()) {
-            // What was asked for again is on its way.
-            return;
-        }
-        session.sending = None;
         if now.mono < session.wait_until {
             return;
         }
@@ -55,64 +60,65 @@ impl Engine {
         session.asked_at = Some(now.mono);
     }
 
-    /// The next part of a delta for a connection, if one is owed.
+    /// What there is to say of deltas on a connection: how much of the peer's has come, or the next part of one that the
+    /// peer is owed.
     ///
-    /// At most one delta is under way on a connection. It covers all origins up to what is durable when it is cut; what
-    /// comes later is sent in batches, and waits for it.
+    /// At most one delta is under way on a connection. It covers all origins up to what is durable when the last of it is
+    /// cut; what comes later is sent in batches, and waits for it.
     pub(crate) fn next_part(&mut self, at: SessionId, now: Now) -> Option<Message> {
-        let session = self.sessions.get(&at)?;
-        let is_lost = |sending: &Sending| !self.config.ordered && now.mono >= sending.resend_at;
-        let is_due = session.sending.as_ref().is_none_or(is_lost);
-        if session.owes_delta && is_due && now.mono >= session.wait_until {
-            // What a delta brings is not to be sent again in a batch.
-            self.cut_own();
-            let Engine { sessions, peers, space, durable, config, next_delta, .. } = self;
-            let session = sessions.get_mut(&at)?;
-            let known = &peers.get(&session.peer)?.known;
-            if known.covers(durable).is_ok() {
-                (session.owes_delta, session.sending) = (false, None);
-                return None;
+        let ordered = self.config.ordered;
+        let session = self.sessions.get_mut(&at)?;
+        let staged = session.staged.as_mut();
+        if let Some(taken) = session.tells.take().or_else(|| staged.and_then(|staged| staged.tells(ordered)))
+        {
+            return Some(Message::Taken(taken));
+        }
+        if session.sending.as_ref().is_some_and(|sending| sending.is_void(&self.space)) {
+            (session.sending, session.owes_delta) = (None, true);
+        }
+        if session.owes_delta && session.sending.is_none() && now.mono >= session.wait_until {
+            session.owes_delta = false;
+            let known = &self.peers.get(&session.peer)?.known;
+            if known.covers(&self.durable).is_err() {
+                self.next_delta += 1;
+                session.sending = Some(Sending::new(self.next_delta, &self.space, known));
             }
-            *next_delta += 1;
-            let delta = space.cut(known);
-            for (origin, counter) in durable.iter() {
+        }
+        let has_end =
+            |session: &Session| session.sending.as_ref().is_some_and(|sending| sending.until().is_some());
+        let had_end = has_end(session);
+        let pace = Pace {
+            now: now.mono,
+            part: self.config.part.clamp(1, MAX_PART),
+            resend: (!ordered).then_some(self.config.resend),
+        };
+        let part = session.sending.as_mut()?.next_part(&self.space, pace)?;
+        if !had_end && has_end(session) {
+            // What a delta brings is not to be sent again in a batch.
+            for (origin, counter) in self.durable.iter() {
                 let place = session.out.names.place_or_add(origin);
                 session.out.set_sent(place, counter);
             }
-            session.sending = Some(Sending {
-                delta: *next_delta,
-                payload: delta.pieces.iter().map(|piece| piece.bytes.len()).sum(),
-                until: delta.until.clone(),
-                bytes: encode(&delta),
-                offset: 0,
-                resend_at: now.mono + config.resend,
-            });
+            self.cut_own();
         }
-        let (part, resend) = (self.config.part.clamp(1, MAX_PART), self.config.resend);
-        let sending = self.sessions.get_mut(&at)?.sending.as_mut()?;
-        let rest = &sending.bytes[sending.offset..];
-        if rest.is_empty() {
-            return None;
+        Some(Message::Part(part))
+    }
+
+    /// The peer says how much of a delta it has.
+    pub(crate) fn take_taken(&mut self, at: SessionId, taken: Taken) {
+        let session = self.session(at);
+        if session.sending.as_mut().is_some_and(|sending| sending.arrived(taken)) {
+            session.sending = None;
         }
-        let (bytes, last) = (rest[..rest.len().min(part)].to_vec(), rest.len() <= part);
-        let payload = if last { sending.payload } else { bytes.len().min(sending.payload) };
-        sending.payload -= payload;
-        let offset = sending.offset as u64;
-        sending.offset += bytes.len();
-        sending.resend_at = now.mono + resend;
-        if last {
-            // Only its length still matters.
-            (sending.bytes, sending.offset) = (Vec::new(), 0);
-        }
-        Some(Message::Part(Part { delta: sending.delta, offset, last, bytes, payload }))
     }
 
     /// A peer is known to have more than before.
     pub(crate) fn settle_delta(&mut self, at: SessionId, peer: ReplicaId) {
         let Some(known) = self.peers.get(&peer).map(|peer| &peer.known) else { return };
         let Some(session) = self.sessions.get_mut(&at) else { return };
-        if session.sending.as_ref().is_some_and(|sending| known.covers(&sending.until).is_ok()) {
-            (session.sending, session.owes_delta) = (None, false);
+        let until = session.sending.as_ref().and_then(Sending::until);
+        if until.is_some_and(|until| known.covers(until).is_ok()) {
+            session.sending = None;
         }
     }
 
@@ -123,57 +129,91 @@ impl Engine {
         part: Part,
         now: Now,
     ) -> Result<(), HandleError> {
-        // Whoever sends parts is answering.
-        if let Some(pulling) = self.relay.pulling.as_mut().filter(|pulling| pulling.session == at) {
-            pulling.until = now.mono + self.config.resend;
-        }
-        match self.stage(at, part)? {
-            Some(bytes) => self.merge_delta(at, peer, &bytes, now),
-            None => Ok(()),
-        }
+        let Some((pieces, end)) = self.stage(at, part, now)? else { return Ok(()) };
+        self.merge_delta(at, peer, pieces, end, now)
     }
 
-    /// Joins the parts of a delta; gives the whole once it is complete.
-    fn stage(&mut self, at: SessionId, part: Part) -> Result<Option<Vec<u8>>, HandleError> {
-        let Part { delta, offset, last, bytes, .. } = part;
-        let limit = self.config.max_staged;
-        if offset == 0 {
-            self.session(at).staged = Some(Staged { delta, bytes: Vec::new() });
-        }
-        let held: usize = self.sessions.values().filter_map(|s| Some(s.staged.as_ref()?.bytes.len())).sum();
+    /// Takes a part of a delta; gives the whole once it is complete.
+    fn stage(&mut self, at: SessionId, part: Part, now: Now) -> Result<Option<(Staged, End)>, HandleError> {
+        let (delta, limit, ordered) = (part.delta, self.config.max_staged, self.config.ordered);
         let session = self.session(at);
-        let staged = session.staged.as_mut().filter(|staged| staged.delta == delta);
-        let staged =
-            staged.filter(|staged| staged.bytes.len() as u64 == offset).ok_or(HandleError::OutOfOrder)?;
-        if held + bytes.len() > limit {
-            session.staged = None;
-            return Err(HandleError::TooLarge { limit });
+        let latest = session.staged.as_ref().map_or(session.finished, |staged| staged.delta);
+        if delta <= session.finished || delta < latest {
+            session.tells = Some(Taken::all(delta));
+            return Ok(None);
         }
-        staged.bytes.extend(bytes);
-        Ok(if last { session.staged.take().map(|staged| staged.bytes) } else { None })
+        if delta > latest {
+            session.finished = latest;
+            session.staged = None;
+            let is_asked = self.relay.pulling.as_ref().is_some_and(|pulling| pulling.session == at);
+            let others = self.sessions.values_mut().filter(|other| other.staged.is_some());
+            for other in others {
+                if !is_asked {
+                    let session = self.session(at);
+                    (session.finished, session.tells) = (delta, Some(Taken::all(delta)));
+                    return Ok(None);
+                }
+                let staged = other.staged.take().map_or(0, |staged| staged.delta);
+                (other.finished, other.tells) = (staged, Some(Taken::all(staged)));
+            }
+            self.session(at).staged = Some(Staged::new(delta));
+        }
+        // Whoever sends parts is answering.
+        self.relay.note_part(at, now.mono + self.config.resend);
+        let undecoded = |session: &Session| session.staged.as_ref().map_or(0, Staged::undecoded);
+        let held: usize = self.sessions.values().map(undecoded).sum();
+        let Engine { sessions, space, .. } = self;
+        let session = sessions.get_mut(&at).ok_or(HandleError::NoSession)?;
+        let Some(staged) = &mut session.staged else { return Ok(None) };
+        let taken = if held + part.bytes.len() > limit {
+            Err(HandleError::TooLarge { limit })
+        } else if ordered && staged.is_early(&part) {
+            Err(HandleError::OutOfOrder)
+        } else {
+            staged.take(part, space).map_err(|why| match why {
+                Unfit::Malformed(why) => HandleError::Encoding(why),
+                Unfit::Piece(key, why) => HandleError::BadPiece { key, why },
+            })
+        };
+        if let Ok(Progress::Going) = taken {
+            return Ok(None);
+        }
+        let staged = session.staged.take();
+        session.finished = delta;
+        self.relay.end_delta(at);
+        match taken? {
+            Progress::Complete(end) => {
+                let session = self.session(at);
+                session.tells = Some(Taken::all(delta)).filter(|_| !ordered);
+                Ok(staged.map(|staged| (staged, end)))
+            }
+            Progress::Going => Ok(None),
+        }
     }
 
     fn merge_delta(
         &mut self,
         at: SessionId,
         id: ReplicaId,
-        bytes: &[u8],
+        staged: Staged,
+        end: End,
         now: Now,
     ) -> Result<(), HandleError> {
-        let delta: SpaceDelta = decode_whole(bytes).map_err(|why| HandleError::Encoding(why.to_string()))?;
-        self.check_vector(&delta.until)?;
-        if delta.until.covers(&delta.since).is_err()
-            || delta.floor.as_ref().is_some_and(|f| delta.until.covers(f).is_err())
+        let Staged { since, pieces, .. } = staged;
+        let since = since.unwrap_or_default();
+        self.check_vector(&end.until)?;
+        if end.until.covers(&since).is_err()
+            || end.floor.as_ref().is_some_and(|floor| end.until.covers(floor).is_err())
         {
             return Err(HandleError::Encoding("it ends before it begins".into()));
         }
-        if self.space.version().covers(&delta.since).is_err() {
+        if self.space.version().covers(&since).is_err() {
             return Err(HandleError::OutOfOrder);
         }
-        if let Some(from) = self.space.fork(id, &delta.lineages, delta.until.get(id)) {
+        if let Some(from) = self.space.fork(id, &end.lineages, end.until.get(id)) {
             return Err(HandleError::Forked { replica: id, from });
         }
-        let until = delta.until.clone();
+        let until = end.until.clone();
         let events = until.ahead_of(self.space.version());
         if events > 0 {
             let mut joined = self.space.version().clone();
@@ -181,12 +221,12 @@ impl Engine {
             if joined.len() > MAX_REPLICAS {
                 return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
             }
-            let decoded = self.space.decode(delta, self.identity.replica);
-            let decoded = decoded.map_err(|(key, why)| HandleError::BadPiece { key, why })?;
+            let bad = |(key, why): (Key, BadPiece)| HandleError::BadPiece { key, why };
+            let checked = self.space.check(pieces, end, self.identity.replica).map_err(bad)?;
             let news = until.difference(self.space.version()).map(|(id, new)| Dot::new(id, *new.end()));
             self.relay.merged(news);
             self.relay.early.look_at_all();
-            self.space.apply(decoded);
+            self.space.apply(checked);
             self.forget_deaths();
             self.events.push_back(Event::Merged { peer: id, events });
         }
@@ -194,9 +234,6 @@ impl Engine {
         self.settle_delta(at, id);
         // Batches may have waited for it.
         let progress = self.progress(id, now);
-        if self.relay.pulling.as_ref().is_some_and(|pulling| pulling.session == at) {
-            self.relay.pulling = None;
-        }
         for (origin, _) in until.iter() {
             self.came_nearer(origin, now);
         }

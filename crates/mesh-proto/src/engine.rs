@@ -3,7 +3,7 @@ use crate::{
     Recovery, SessionId, WriteError,
     idempotency::{Known, Replies, request_hash},
     keyspace::Keyspace,
-    message::{self, MAX_PART},
+    message,
     peer::{Peer, Session, Timeline},
     persist,
     relay::Relay,
@@ -63,15 +63,15 @@ pub struct Config {
     pub max_early: usize,
     /// After how long a connection on which nothing is said carries a sign of life, in ms (default 1,000).
     pub heartbeat: u64,
-    /// How many bytes of a delta one message carries at most (default and limit: 64 less than
-    /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)).
+    /// How many bytes of a delta one message carries at most (default 64 KiB, and at most 64 less than
+    /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)). It is also about what is cut in one step.
     pub part: usize,
     /// How long an answer is waited for before a message is sent again, in ms (default 10,000). Matters where messages
     /// can be lost without the connection breaking; then a few round trips are right.
     pub resend: u64,
-    /// The most bytes of unfinished deltas that are held, of all peers together (default 4 GiB). A delta that does not fit
-    /// is refused, so a leader cannot catch up with more than this at once: it must be as large as what a new leader
-    /// will get.
+    /// The most bytes of unfinished deltas that are held undecoded, of all peers together (default 1 GiB): parts that came
+    /// before others, and the beginning of a value. No encoded value may be larger; a keyspace may. What is decoded is
+    /// kept apart until the delta is complete, of one delta at a time, and takes no more memory than it will then.
     pub max_staged: usize,
     /// How long the reply of a write with an idempotency key is kept, in ms (default 24 h).
     pub idempotency_ttl: u64,
@@ -92,9 +92,9 @@ impl Default for Config {
             ordered: true,
             max_early: 16 << 20,
             heartbeat: 1_000,
-            part: MAX_PART,
+            part: 64 << 10,
             resend: 10_000,
-            max_staged: 4 << 30,
+            max_staged: 1 << 30,
             idempotency_ttl: 24 * 60 * 60 * 1_000,
             idempotency_max: 1_000_000,
             min_deaths: 100_000,
@@ -153,7 +153,7 @@ pub enum HandleError {
     NoSession,
     /// Parts of a delta came out of order.
     OutOfOrder,
-    /// A delta is larger than this leader takes.
+    /// A value in a delta is larger than this leader takes.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
@@ -190,7 +190,7 @@ impl fmt::Display for HandleError {
             HandleError::NoSession => f.write_str("there is no such connection"),
             HandleError::OutOfOrder => f.write_str("the parts of its delta are out of order"),
             HandleError::TooLarge { limit } => {
-                write!(f, "its delta is larger than the limit of {limit} bytes")
+                write!(f, "a value in its delta is larger than the limit of {limit} bytes")
             }
             HandleError::TooManyReplicas { limit } => {
                 write!(f, "with it more than {limit} replicas would be known")
@@ -311,6 +311,9 @@ impl Engine {
         let mut commit = Commit::default();
         if std::mem::take(&mut self.identity_dirty) {
             persist::write_identity(&self.identity, &mut commit);
+        }
+        for sending in self.sessions.values_mut().filter_map(|session| session.sending.as_mut()) {
+            self.space.gone().for_each(|key| sending.note_gone(key));
         }
         if self.space.is_dirty() || self.space.version() != &self.durable {
             persist::write_space(&mut self.space, &self.durable, &mut commit);

@@ -3,17 +3,19 @@
 
 use crate::{
     BadPiece, Commit, Config, Engine, HandleError, Hello, HelloError, Identity, Key, Kind, Message, Now, Op,
-    Part, Recovery, Registry, SessionId,
+    Part, Recovery, Registry, SessionId, Taken,
     batch::{Batch, BatchPiece, Body, Written},
     codec::encode,
     frame::{Frame, Passed},
-    keyspace::{KeyPiece, SpaceDelta},
+    keyspace::{KeyPiece, Lineages},
     said::{Names, Said},
+    stream::{End, Item},
 };
 use crdt_core::{Dot, ReplicaId, Rows, wire::Wire};
 use g_counter::GCounter;
 use lww_register::HybridTime;
 use or_set::Kernel;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{collections::BTreeMap, sync::Arc};
 use version_vector::VersionVector;
 
@@ -58,10 +60,42 @@ fn piece<const N: usize>(kind: Kind, name: &str, newest: [(u64, u64); N], bytes:
     KeyPiece { key: Key::new(kind, name), newest: vector(newest), bytes }
 }
 
+/// A delta that fits into one part.
+struct Delta {
+    since: VersionVector,
+    until: VersionVector,
+    floor: Option<VersionVector>,
+    lineages: Lineages,
+    pieces: Vec<KeyPiece>,
+}
+
+impl Delta {
+    fn items(&self) -> Vec<Item> {
+        let Delta { since, until, floor, lineages, pieces } = self;
+        let end = End { until: until.clone(), floor: floor.clone(), lineages: lineages.clone() };
+        let pieces = pieces.iter().cloned().map(Item::Piece);
+        let begin = Item::Begin { since: since.clone() };
+        [begin].into_iter().chain(pieces).chain([Item::End(end)]).collect()
+    }
+}
+
+fn bytes_of(items: &[Item]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items {
+        item.write(&mut bytes);
+    }
+    bytes
+}
+
+fn part(delta: u64, number: u64, bytes: &[u8]) -> Message {
+    Message::Part(Part { delta, number, bytes: bytes.to_vec(), payload: 0 })
+}
+
 /// A leader with three writes of its own, connected to a peer that may say anything.
 struct Victim {
     engine: Engine,
     disk: Disk,
+    deltas: u64,
 }
 
 impl Victim {
@@ -74,12 +108,16 @@ impl Victim {
         disk.settle(&mut engine);
         let hello = Disk::default().open(PEER, Config::default()).hello();
         engine.connect(LINK, &engine.hello(), hello, NOW).unwrap();
-        Victim { engine, disk }
+        Victim { engine, disk, deltas: 0 }
     }
 
-    fn hears(&mut self, delta: &SpaceDelta) -> Result<(), HandleError> {
-        let part = Message::Part(encode(delta).into());
-        let heard = self.engine.handle(LINK, part, NOW);
+    fn hears(&mut self, delta: &Delta) -> Result<(), HandleError> {
+        self.hears_items(&delta.items())
+    }
+
+    fn hears_items(&mut self, items: &[Item]) -> Result<(), HandleError> {
+        self.deltas += 1;
+        let heard = self.engine.handle(LINK, part(self.deltas, 0, &bytes_of(items)), NOW);
         let before = (self.engine.version().clone(), self.engine.fingerprint());
         self.disk.settle(&mut self.engine);
         if heard.is_err() {
@@ -91,7 +129,7 @@ impl Victim {
         heard
     }
 
-    fn refuses(&mut self, delta: &SpaceDelta) -> BadPiece {
+    fn refuses(&mut self, delta: &Delta) -> BadPiece {
         match self.hears(delta) {
             Err(HandleError::BadPiece { why, .. }) => why,
             other => panic!("{other:?}"),
@@ -99,9 +137,9 @@ impl Victim {
     }
 }
 
-fn delta<const N: usize>(until: [(u64, u64); N], pieces: Vec<KeyPiece>) -> SpaceDelta {
+fn delta<const N: usize>(until: [(u64, u64); N], pieces: Vec<KeyPiece>) -> Delta {
     let (since, lineages) = (VersionVector::new(), BTreeMap::new());
-    SpaceDelta { since, until: vector(until), floor: None, lineages, pieces }
+    Delta { since, until: vector(until), floor: None, lineages, pieces }
 }
 
 #[test]
@@ -137,7 +175,7 @@ fn two_deltas_that_together_overflow_a_counter() {
 }
 
 #[test]
-fn an_update_of_another_key_and_one_key_twice() {
+fn an_update_of_another_key() {
     let up = encode(&(rows([(PEER, 1)]), Rows::new()));
     let evil = piece(Kind::PnCounter, "evil", [(ME, 2), (PEER, 1)], up.clone());
     let taken = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], vec![evil]));
@@ -145,9 +183,111 @@ fn an_update_of_another_key_and_one_key_twice() {
     let twins = ["n", "m"].map(|name| piece(Kind::PnCounter, name, [(PEER, 1)], up.clone()));
     let taken = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], twins.to_vec()));
     assert_eq!(taken, BadPiece::Taken(Dot::new(ReplicaId::new(PEER), 1)));
-    let once = piece(Kind::PnCounter, "n", [(PEER, 1)], up);
-    let repeated = Victim::new().refuses(&delta([(ME, 3), (PEER, 1)], vec![once.clone(), once]));
-    assert_eq!(repeated, BadPiece::Repeated);
+}
+
+#[test]
+fn a_later_piece_of_a_key_takes_the_place_of_an_earlier_one() {
+    let up = |by: u64| piece(Kind::PnCounter, "n", [(PEER, by)], encode(&(rows([(PEER, by)]), Rows::new())));
+    let mut victim = Victim::new();
+    let born = Kernel::<Vec<u8>>::new().slice_since(&VersionVector::new(), false).to_bytes();
+    let mut twice =
+        delta([(ME, 3), (PEER, 2)], vec![up(1), piece(Kind::Set, "gone", [(PEER, 1)], born), up(2)]);
+    twice.pieces.swap(0, 1);
+    let mut items = twice.items();
+    items.insert(2, Item::Gone(Key::new(Kind::Set, "gone")));
+    assert_eq!(victim.hears_items(&items), Ok(()));
+    assert_eq!(victim.engine.counter("n"), Some(2));
+    assert_eq!(victim.engine.keys("gone").count(), 0);
+}
+
+#[test]
+fn items_at_the_wrong_place() {
+    let whole = delta([(ME, 3), (PEER, 1)], Vec::new()).items();
+    let begin = || Item::Begin { since: VersionVector::new() };
+    let end = || delta([(ME, 3), (PEER, 1)], Vec::new()).items().pop().unwrap();
+    let mut without = delta([(ME, 3)], Vec::new()).items();
+    without.remove(0);
+    let wrong = [without, vec![begin(), begin()], vec![begin(), end(), end()], vec![begin(), end(), begin()]];
+    for items in wrong {
+        assert!(matches!(Victim::new().hears_items(&items), Err(HandleError::Encoding(_))), "{items:?}");
+    }
+    let mut bytes = bytes_of(&whole);
+    bytes.push(0x80);
+    let refused = Victim::new().engine.handle(LINK, part(1, 0, &bytes), NOW);
+    assert!(matches!(refused, Err(HandleError::Encoding(_))), "half a length after the end: {refused:?}");
+    let refused = Victim::new().engine.handle(LINK, part(1, 0, &[0xff; 20]), NOW);
+    assert!(matches!(refused, Err(HandleError::Encoding(_))), "a length of 20 bytes: {refused:?}");
+    assert_eq!(Victim::new().hears_items(&whole), Ok(()));
+}
+
+/// A delta of 50 keys in parts of a few bytes, in any order and some of them twice.
+#[test]
+fn parts_in_any_order_make_one_delta() {
+    let up = |n: u64| {
+        piece(Kind::GCounter, &format!("k{n}"), [(PEER, n)], encode(&GCounter::from(rows([(PEER, n)]))))
+    };
+    let bytes = bytes_of(&delta([(PEER, 50)], (1..=50).map(up).collect()).items());
+    let parts: Vec<Message> =
+        bytes.chunks(30).enumerate().map(|(n, bytes)| part(7, n as u64, bytes)).collect();
+    assert!((30..60).contains(&parts.len()), "{} parts, fewer than may be under way", parts.len());
+    let mut rng = StdRng::seed_from_u64(5);
+    for _ in 0..20 {
+        let mut engine = Disk::default().open(ME, Config { ordered: false, ..Config::default() });
+        Disk::default().settle(&mut engine);
+        let hello = Disk::default().open(PEER, Config::default()).hello();
+        engine.connect(LINK, &engine.hello(), hello, NOW).unwrap();
+        let mut sent: Vec<&Message> = parts.iter().chain(&parts[..9]).collect();
+        sent.shuffle(&mut rng);
+        let mut told = None;
+        for message in sent {
+            assert!(engine.version().is_empty(), "nothing is visible before all is there");
+            engine.handle(LINK, message.clone(), NOW).unwrap();
+            if engine.is_durable() {
+                while let Some(message) = engine.poll(LINK, NOW) {
+                    told = if let Message::Taken(taken) = message { Some(taken) } else { told };
+                }
+            } else {
+                break;
+            }
+        }
+        assert!(told.is_some_and(|taken| taken.next < parts.len() as u64), "{told:?}");
+        engine.take_commit().unwrap();
+        engine.committed(NOW);
+        assert_eq!(engine.version(), &vector([(PEER, 50)]));
+        assert_eq!((engine.key_count(), engine.g_counter("k50")), (50, Some(50)));
+        while let Some(message) = engine.poll(LINK, NOW) {
+            told = if let Message::Taken(taken) = message { Some(taken) } else { told };
+        }
+        assert_eq!(told, Some(Taken::all(7)));
+    }
+}
+
+/// Whoever was asked last is listened to; what another one has sent until then is dropped, and it is told so.
+#[test]
+fn one_delta_is_staged_at_a_time() {
+    let mut engine = Disk::default().open(ME, Config::default());
+    Disk::default().settle(&mut engine);
+    for n in 0..2 {
+        let hello = Disk::default().open(PEER + n, Config::default()).hello();
+        engine.connect(SessionId(n), &engine.hello(), hello, NOW).unwrap();
+    }
+    let begin = bytes_of(&delta([], Vec::new()).items()[..1]);
+    engine.handle(SessionId(0), part(3, 0, &begin), NOW).unwrap();
+    engine.handle(SessionId(1), part(9, 0, &begin), NOW).unwrap();
+    let says = |engine: &mut Engine, n| {
+        let mut said = Vec::new();
+        while let Some(message) = engine.poll(SessionId(n), NOW) {
+            said.extend(if let Message::Taken(taken) = message { Some(taken) } else { None });
+        }
+        said
+    };
+    assert_eq!(says(&mut engine, 0), []);
+    assert_eq!(says(&mut engine, 1), [Taken::all(9)], "it was not asked");
+    engine.relay.pulling.as_mut().unwrap().session = SessionId(1);
+    engine.handle(SessionId(1), part(10, 0, &begin), NOW).unwrap();
+    assert_eq!(says(&mut engine, 0), [Taken::all(3)], "another one was asked since");
+    assert_eq!(says(&mut engine, 1), []);
+    assert_eq!(engine.handle(SessionId(0), part(3, 1, &begin), NOW), Ok(()), "what was under way is ignored");
 }
 
 #[test]
@@ -162,7 +302,7 @@ fn more_replicas_than_a_mesh_may_have_also_in_two_steps() {
     let crowd =
         |from: u64| -> VersionVector { (from..from + 16_000).map(|id| (ReplicaId::new(id), 1)).collect() };
     let mut victim = Victim::new();
-    let mut step = SpaceDelta { until: crowd(100), ..delta([], Vec::new()) };
+    let mut step = Delta { until: crowd(100), ..delta([], Vec::new()) };
     assert_eq!(victim.hears(&step), Ok(()));
     step.until = crowd(100_000);
     assert!(matches!(victim.hears(&step), Err(HandleError::TooManyReplicas { .. })));
@@ -181,13 +321,14 @@ fn unfinished_deltas_share_one_bound() {
         let hello = Disk::default().open(PEER + n, Config::default()).hello();
         engine.connect(SessionId(n), &engine.hello(), hello, NOW).unwrap();
     }
-    let part = Message::Part(Part { delta: 1, bytes: vec![0; 400], ..Part::default() });
-    assert_eq!(engine.handle(SessionId(0), part.clone(), NOW), Ok(()));
-    assert_eq!(engine.handle(SessionId(1), part.clone(), NOW), Ok(()));
-    let refused = engine.handle(SessionId(2), part.clone(), NOW);
+    // The beginning of a value of a megabyte.
+    let mut begin = encode(&1_000_000_u64);
+    begin.resize(400, 0);
+    assert_eq!(engine.handle(SessionId(0), part(1, 0, &begin), NOW), Ok(()));
+    assert_eq!(engine.handle(SessionId(0), part(1, 1, &[0; 600]), NOW), Ok(()));
+    let refused = engine.handle(SessionId(0), part(1, 2, &[0]), NOW);
     assert_eq!(refused, Err(HandleError::TooLarge { limit: 1_000 }));
-    engine.disconnect(SessionId(0));
-    assert_eq!(engine.handle(SessionId(2), part, NOW), Ok(()), "there is room again");
+    assert_eq!(engine.handle(SessionId(2), part(1, 0, &begin), NOW), Ok(()), "there is room again");
 }
 
 #[test]
@@ -203,7 +344,7 @@ fn who_is_always_behind_has_to_wait() {
         let pull = Frame { number: ms + 2, names, pulls: vec![(0, 0)], ..Frame::default() };
         victim.engine.handle(LINK, message_of(&pull), now).unwrap();
         while let Some(message) = victim.engine.poll(LINK, now) {
-            cuts += usize::from(matches!(message, Message::Part(Part { offset: 0, .. })));
+            cuts += usize::from(matches!(message, Message::Part(Part { number: 0, .. })));
         }
     }
     assert!((1..=3).contains(&cuts), "{cuts} deltas were cut in a second");
@@ -320,6 +461,73 @@ fn damaged_frames() {
         assert!(read(&bytes[..at]).is_err(), "cut at {at}");
     }
     assert!(taken > 0);
+}
+
+/// Deltas whose every byte was once another one, or that end too early: as with frames.
+#[test]
+fn damaged_deltas() {
+    let mut kernel = Kernel::new();
+    kernel.add(Dot::new(ReplicaId::new(PEER), 1), b"x".to_vec(), &mut |_| ());
+    kernel.remove(Dot::new(ReplicaId::new(PEER), 2), b"x".as_slice(), &mut |_| ());
+    kernel.add(Dot::new(ReplicaId::new(PEER), 3), b"y".to_vec(), &mut |_| ());
+    let set = kernel.slice_since(&VersionVector::new(), true).to_bytes();
+    let up = encode(&(rows([(PEER, 4)]), Rows::new()));
+    let pieces =
+        vec![piece(Kind::Set, "or-set", [(PEER, 3)], set), piece(Kind::PnCounter, "n", [(PEER, 4)], up)];
+    let whole = Delta { floor: Some(vector([(PEER, 2)])), ..delta([(ME, 3), (PEER, 4)], pieces) };
+    let bytes = bytes_of(&whole.items());
+    let mut taken = 0;
+    for at in 0..bytes.len() {
+        for other in 0..=255 {
+            let mut bytes = bytes.clone();
+            bytes[at] = other;
+            let mut victim = Victim::new();
+            let heard = victim.engine.handle(LINK, part(1, 0, &bytes), NOW);
+            victim.disk.settle(&mut victim.engine);
+            let recovered = victim.disk.open(ME, Config::default());
+            assert_eq!(recovered.fingerprint(), victim.engine.fingerprint());
+            taken += usize::from(heard.is_ok());
+        }
+        let mut victim = Victim::new();
+        let before = victim.engine.fingerprint();
+        assert_eq!(victim.engine.handle(LINK, part(1, 0, &bytes[..at]), NOW), Ok(()), "the rest may come");
+        assert_eq!(victim.engine.fingerprint(), before);
+    }
+    assert!(taken > 0);
+}
+
+/// Whatever is said of a delta under way, or of none, is heard without harm.
+#[test]
+fn acknowledgements_of_anything() {
+    let mut victim = Victim::new();
+    victim.engine.config.retain = 0;
+    let numbers = [0, 1, 2, 63, 64, 65, u64::MAX - 64, u64::MAX - 1, u64::MAX];
+    for (delta, next, ahead) in
+        numbers.iter().flat_map(|a| numbers.iter().flat_map(|b| numbers.map(|c| (*a, *b, c))))
+    {
+        let names = vec![ReplicaId::new(ME)];
+        let pull = Frame { number: 2, names, pulls: vec![(0, 0)], ..Frame::default() };
+        let hello = Disk::default().open(PEER, Config::default()).hello();
+        victim.engine.connect(LINK, &victim.engine.hello(), hello, NOW).unwrap();
+        victim.engine.handle(LINK, message_of(&pull), NOW).unwrap();
+        while victim.engine.poll(LINK, NOW).is_some() {}
+        let taken = Message::Taken(Taken { delta, next, ahead });
+        assert_eq!(victim.engine.handle(LINK, taken, NOW), Ok(()));
+        while victim.engine.poll(LINK, NOW).is_some() {}
+    }
+}
+
+/// A sign of life that was overtaken says that the peer has what this leader has. It has told of more since, which what it
+/// sends may depend on.
+#[test]
+fn an_old_sign_of_life_takes_nothing_back() {
+    let mut victim = Victim::new();
+    let said: Vec<Message> = std::iter::from_fn(|| victim.engine.poll(LINK, NOW)).collect();
+    let alive = said.into_iter().find(|message| matches!(message, Message::Alive { .. }));
+    let told = Frame { number: 2, names: vec![ReplicaId::new(PEER)], told: vec![(0, 5)], ..Frame::default() };
+    victim.engine.handle(LINK, message_of(&told), NOW).unwrap();
+    victim.engine.handle(LINK, alive.unwrap(), NOW).unwrap();
+    assert_eq!(victim.engine.peers(NOW)[0].vector, vector([(ME, 3), (PEER, 5)]));
 }
 
 #[test]

@@ -4,13 +4,15 @@ use crate::{
     BadPiece, Key, Kind, Registry,
     batch::{self, Batch, BatchPiece},
     lineage::Lineage,
+    staging::StagedPiece,
+    stream::End,
     value::{Blob, Interval, Piece, Value, hash_change},
 };
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
 use or_set::Kernel;
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry as MapEntry},
-    ops::{Bound, RangeBounds},
+    ops::{Bound, Range, RangeBounds},
     sync::Arc,
 };
 use twox_hash::XxHash3_64;
@@ -32,12 +34,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// What happened to this key since `since`.
-    pub(crate) fn cut(&self, since: &VersionVector) -> KeyPiece {
-        self.cut_with(since, false)
-    }
-
-    fn cut_with(&self, since: &VersionVector, survivors: bool) -> KeyPiece {
+    /// What happened to this key since `since`; of a set also which older elements live, if asked for.
+    ///
+    /// Who has nothing gets no removals either: it costs the same bytes whatever was ever removed.
+    pub(crate) fn cut(&self, since: &VersionVector, survivors: bool) -> KeyPiece {
         KeyPiece {
             key: self.key.clone(),
             newest: self.newest.difference(since).map(|(id, range)| (id, *range.end())).collect(),
@@ -63,19 +63,6 @@ pub(crate) struct KeyPiece {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A delta of the whole keyspace: what happened in `(since, until]`, complete, of all origins.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct SpaceDelta {
-    pub(crate) since: VersionVector,
-    pub(crate) until: VersionVector,
-    /// Set when the sender no longer remembers all removals since `since`: then every set's piece lists its survivors, and a
-    /// set that has no piece has none. The removals after this floor are complete.
-    pub(crate) floor: Option<VersionVector>,
-    /// Which runs made the updates of the origins in the interval.
-    pub(crate) lineages: Lineages,
-    pub(crate) pieces: Vec<KeyPiece>,
-}
-
 pub(crate) type Lineages = BTreeMap<ReplicaId, Lineage>;
 
 #[derive(Debug, Default)]
@@ -99,6 +86,7 @@ pub(crate) struct Keyspace {
     /// Sets that remember removals.
     mortal: BTreeSet<KeyId>,
     deaths: usize,
+    compared: u64,
 }
 
 impl Keyspace {
@@ -258,31 +246,44 @@ impl Keyspace {
         changed
     }
 
-    /// Cuts the delta since `since`, at the cost of what changed.
-    ///
-    /// When removals since then are no longer all remembered, it also lists the survivors among what `since` covers. Who has
-    /// nothing gets no removals either: it costs the same bytes whatever was ever removed.
-    pub(crate) fn cut(&self, since: &VersionVector) -> SpaceDelta {
-        // A delta claims what it has: of a vector that is ahead of this one, only the common part.
-        let since: VersionVector =
-            since.zip(&self.version).map(|(id, theirs, mine)| (id, theirs.min(mine))).collect();
-        let is_new = since.is_empty();
-        let survivors = is_new || since.covers(&self.floor).is_err();
-        let piece = |entry: &Entry| entry.cut_with(&since, survivors);
-        let mut pieces: Vec<KeyPiece> = self.changed_since(&since).into_iter().map(piece).collect();
-        if survivors && !is_new {
-            let sent: BTreeSet<Key> = pieces.iter().map(|piece| piece.key.clone()).collect();
-            let others = self
-                .entries
-                .values()
-                .filter(|entry| entry.key.kind == Kind::Set && !sent.contains(&entry.key));
-            pieces.extend(others.map(piece));
-        }
-        let origins = self.version.difference(&since).map(|(id, _)| id);
-        let lineages = origins.filter_map(|id| Some((id, self.lineages.get(&id)?.clone()))).collect();
-        let floor = if is_new { &self.version } else { &self.floor };
-        let floor = survivors.then(|| floor.clone());
-        SpaceDelta { since, until: self.version.clone(), floor, lineages, pieces }
+    /// The keys with ids in `range`, ascending.
+    pub(crate) fn entries(&self, range: Range<KeyId>) -> impl Iterator<Item = (KeyId, &Entry)> {
+        self.entries.range(range).map(|(id, entry)| (*id, entry))
+    }
+
+    /// The id of the next new key.
+    pub(crate) fn next_id(&self) -> KeyId {
+        self.next_id
+    }
+
+    /// The keys whose newest event of some origin lies in `(since, until]`, with that event, origin by origin; from an
+    /// event on. A key may come once for each origin. **O(log n)** for each origin, and what it yields.
+    pub(crate) fn changed<'a>(
+        &'a self,
+        since: &'a VersionVector,
+        until: &'a VersionVector,
+        from: Option<(ReplicaId, u64)>,
+    ) -> impl Iterator<Item = (ReplicaId, u64, &'a Entry)> {
+        let rows = self
+            .index
+            .range((from.map_or(Bound::Unbounded, |(id, _)| Bound::Included(id)), Bound::Unbounded));
+        rows.flat_map(move |(origin, row)| {
+            let first = since.get(*origin) + 1;
+            let first = from.filter(|(id, _)| id == origin).map_or(first, |(_, counter)| first.max(counter));
+            let last = until.get(*origin);
+            let range = (first <= last).then(|| row.range(first..=last)).into_iter().flatten();
+            range.map(|(counter, id)| (*origin, *counter, &self.entries[id]))
+        })
+    }
+
+    /// How often elements have died by comparison with the survivors of a delta, which is no event.
+    pub(crate) fn compared(&self) -> u64 {
+        self.compared
+    }
+
+    /// The keys that have vanished since the last commit.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Key> {
+        self.gone.iter().map(|(key, _)| key)
     }
 
     /// Cuts what `origin`, whose keyspace this is, wrote after `since`, which depends on `deps`: at the cost of what changed.
@@ -349,48 +350,51 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Decodes and checks every piece of a delta without changing anything.
-    pub(crate) fn decode(&self, delta: SpaceDelta, me: ReplicaId) -> Result<Decoded, (Key, BadPiece)> {
-        let SpaceDelta { until, floor, lineages, pieces, .. } = delta;
+    /// Decodes a piece of a delta that is not complete yet: whether it fits is [checked](Keyspace::check) later.
+    pub(crate) fn decode(&self, piece: KeyPiece) -> Result<StagedPiece, BadPiece> {
+        let KeyPiece { key, newest, bytes } = piece;
+        if key.name.is_empty() || key.name.len() > crate::key::MAX_NAME {
+            return Err(BadPiece::Encoding(format!("a name of {} bytes", key.name.len())));
+        }
+        Ok((newest, Piece::decode(&key.kind, &bytes, &self.registry)?))
+    }
+
+    /// Checks every piece of a delta without changing anything.
+    pub(crate) fn check(
+        &self,
+        pieces: BTreeMap<Key, StagedPiece>,
+        end: End,
+        me: ReplicaId,
+    ) -> Result<Decoded, (Key, BadPiece)> {
+        let End { until, floor, lineages } = end;
         let at = Interval { seen: &self.version, until: &until };
-        let mut decoded = Vec::with_capacity(pieces.len());
-        let (mut keys, mut dots) = (BTreeSet::new(), BTreeSet::new());
-        for KeyPiece { key, newest, bytes } in pieces {
-            let mut checked = || {
-                if key.name.is_empty() || key.name.len() > crate::key::MAX_NAME {
-                    return Err(BadPiece::Encoding(format!("a name of {} bytes", key.name.len())));
-                }
+        let mut dots = BTreeSet::new();
+        for (key, (newest, piece)) in &pieces {
+            let mut check = || {
                 if let Some((id, range)) = newest.difference(&until).next() {
                     return Err(BadPiece::OutsideInterval(Dot::new(id, *range.end())));
-                }
-                if !keys.insert(key.clone()) {
-                    return Err(BadPiece::Repeated);
                 }
                 for (replica, counter) in newest.iter() {
                     let dot = Dot::new(replica, counter);
                     let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
-                    if holder.is_some_and(|id| self.entries[id].key != key) || !dots.insert(dot) {
+                    if holder.is_some_and(|id| self.entries[id].key != *key) || !dots.insert(dot) {
                         return Err(BadPiece::Taken(dot));
                     }
                 }
-                let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
-                if matches!(&piece, Piece::Set(slice) if slice.has_survivors() != floor.is_some()) {
+                if matches!(piece, Piece::Set(slice) if slice.has_survivors() != floor.is_some()) {
                     return Err(BadPiece::Survivors);
                 }
-                piece.check(&at, &newest, me, self.get(&key).map(|entry| &entry.value))?;
-                Ok(piece)
+                piece.check(&at, newest, me, self.get(key).map(|entry| &entry.value))
             };
-            match checked() {
-                Ok(piece) => decoded.push((key, newest, piece)),
-                Err(why) => return Err((key, why)),
-            }
+            check().map_err(|why| (key.clone(), why))?;
         }
-        Ok(Decoded { until, floor, lineages, pieces: decoded })
+        let pieces = pieces.into_iter().map(|(key, (newest, piece))| (key, newest, piece)).collect();
+        Ok(Decoded { until, floor, lineages, pieces })
     }
 
     /// Joins a decoded delta in one step; returns whether anything was new.
     ///
-    /// The caller has checked that this keyspace covers `delta.since`.
+    /// The caller has checked that this keyspace covers what the delta was cut since.
     pub(crate) fn apply(&mut self, delta: Decoded) -> bool {
         let Decoded { until, floor, lineages, pieces } = delta;
         let seen = self.version.clone();
@@ -405,6 +409,7 @@ impl Keyspace {
             self.join(id, piece, &newest, &at, whole);
         }
         if let Some(floor) = floor {
+            self.compared += 1;
             let sets =
                 self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
             for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {

@@ -78,6 +78,8 @@ mod persist;
 mod read;
 mod relay;
 mod said;
+mod staging;
+mod stream;
 mod sync;
 mod value;
 
@@ -95,5 +97,6 @@ pub use op::{MAX_BLOB, Op, Receipt, WriteError};
 pub use peer::{PeerStatus, SessionId};
 pub use persist::{RecoverError, Recovery, STORE_VERSION};
 pub use read::{ChangedKey, Snapshot};
+pub use staging::Taken;
 pub use value::{BadPiece, Blob};
 pub use version_vector::VersionVector;

@@ -3,6 +3,7 @@
 use crate::{
     codec::{decode_whole, encode},
     lineage::Lineage,
+    staging::Taken,
 };
 use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use std::fmt;
 use version_vector::VersionVector;
 
 /// The version of the messages below; leaders of different versions refuse each other by name.
-pub const WIRE_VERSION: u16 = 2;
+pub const WIRE_VERSION: u16 = 3;
 
 /// The first bytes of every connection, so that a stray client is told apart from a leader of another version.
 pub const MAGIC: [u8; 4] = *b"mesh";
@@ -167,8 +168,10 @@ pub enum Message {
         /// The sender's wall clock, in milliseconds since 1970.
         wall: u64,
     },
-    /// A part of an encoded delta, in order; the last one completes it.
+    /// A part of a delta.
     Part(Part),
+    /// How much of a delta has come.
+    Taken(Taken),
     /// "These runs made what I have of your updates": the first message of a connection.
     Lineage {
         /// The runs.
@@ -186,15 +189,13 @@ pub struct Frame {
     pub(crate) payload: usize,
 }
 
-/// A part of an encoded delta.
+/// A part of a delta: some bytes of its items, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Tells the parts of one delta from those of another.
     pub(crate) delta: u64,
-    /// How many bytes of the delta came before this part.
-    pub(crate) offset: u64,
-    /// Whether the delta ends here.
-    pub(crate) last: bool,
+    /// How many parts come before this one.
+    pub(crate) number: u64,
     pub(crate) bytes: Vec<u8>,
     #[serde(skip)]
     pub(crate) payload: usize,
@@ -208,9 +209,9 @@ impl From<Vec<u8>> for Frame {
 }
 
 impl From<Vec<u8>> for Part {
-    /// A delta of these bytes, whatever they are, in one part.
+    /// The first part of a delta, of these bytes, whatever they are.
     fn from(bytes: Vec<u8>) -> Self {
-        Part { delta: 1, offset: 0, last: true, bytes, payload: 0 }
+        Part { delta: 1, number: 0, bytes, payload: 0 }
     }
 }
 
@@ -226,7 +227,7 @@ impl Message {
         match self {
             Message::Frame(frame) => frame.payload,
             Message::Part(part) => part.payload,
-            Message::Alive { .. } | Message::Lineage { .. } => 0,
+            Message::Alive { .. } | Message::Taken(_) | Message::Lineage { .. } => 0,
         }
     }
 

@@ -363,7 +363,7 @@ impl Engine {
         self.relay.overdue.extend(due.into_iter().map(|origin| (origin, until)));
         if !missing.is_empty() {
             let origins = missing.iter().map(|(origin, _)| *origin).collect();
-            self.relay.pulling = Some(Pulling { session: at, until, origins });
+            self.relay.pulling = Some(Pulling { session: at, until, origins, is_delta: false });
         }
         for (origin, _) in &missing {
             // Whatever brought it until now does not any more.
@@ -455,6 +455,8 @@ impl Engine {
         let Engine { sessions, peers, durable, relay, identity, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return false };
         let known = &peers[&session.peer].known;
+        // A delta that is being cut will bring it.
+        let is_cutting = session.sending.as_ref().is_some_and(|sending| sending.until().is_none());
         let (inn, out) = (&session.inn, &mut session.out);
         let (mut room, mut is_urgent) = (FULL, false);
         while let Some(origin) = out.stale.pop_first() {
@@ -466,7 +468,7 @@ impl Engine {
             let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
             let place = out.names.place_or_add(origin);
             let from = out.sent(place).max(known.get(origin)).max(inn.early.get(origin));
-            let is_wanted = !out.lazy.contains(&origin) || out.asked.get(origin) > from;
+            let is_wanted = !is_cutting && (!out.lazy.contains(&origin) || out.asked.get(origin) > from);
             if !is_wanted {
                 out.set_sent(place, from.max(mine));
                 continue;

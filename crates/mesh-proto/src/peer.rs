@@ -3,6 +3,8 @@
 use crate::{
     lineage::Lineage,
     link::{Inbound, Outbound},
+    staging::{Staged, Taken},
+    stream::Sending,
 };
 use crdt_core::ReplicaId;
 use version_vector::VersionVector;
@@ -63,26 +65,12 @@ pub(crate) struct Session {
     /// When a sign of life is due if nothing else is said before, and when at the latest.
     pub(crate) alive_at: u64,
     pub(crate) digest_at: u64,
-    /// The parts that came so far.
+    /// What has come of the peer's delta, as long as it is not complete.
     pub(crate) staged: Option<Staged>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Sending {
-    pub(crate) delta: u64,
-    pub(crate) bytes: Vec<u8>,
-    /// How many of the bytes are values.
-    pub(crate) payload: usize,
-    pub(crate) offset: usize,
-    /// What the peer has once it has merged the delta.
-    pub(crate) until: VersionVector,
-    pub(crate) resend_at: u64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Staged {
-    pub(crate) delta: u64,
-    pub(crate) bytes: Vec<u8>,
+    /// Up to this one the peer's deltas are complete, or not wanted any more.
+    pub(crate) finished: u64,
+    /// What the peer is to be told of that, once.
+    pub(crate) tells: Option<Taken>,
 }
 
 /// When this leader came to have what it has: vectors with the times at which they were reached.

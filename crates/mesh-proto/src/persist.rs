@@ -103,10 +103,10 @@ pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit:
     for (id, whole) in dirty {
         let entry = space.entry(id);
         let mut stored = entry.stored;
-        let piece = encode(&entry.cut(durable));
+        let piece = encode(&entry.cut(durable, false));
         let outweighs = stored.piece_bytes + piece.len() > stored.base_bytes.max(MIN_FOLD);
         if whole || stored.base_bytes == 0 || outweighs {
-            let base = encode(&entry.cut(&VersionVector::new()));
+            let base = encode(&entry.cut(&VersionVector::new(), false));
             delete_pieces(&entry.key, stored, commit);
             stored = Stored { base_bytes: base.len(), ..Stored::default() };
             commit.puts.push((row_key(&entry.key, 0), base));

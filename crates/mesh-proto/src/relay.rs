@@ -53,6 +53,8 @@ pub(crate) struct Pulling {
     pub(crate) until: u64,
     /// The origins of which something was missing. Once there is news of each, others may be asked.
     pub(crate) origins: BTreeSet<ReplicaId>,
+    /// The answer is a delta, of which some has come: what else comes is no answer.
+    pub(crate) is_delta: bool,
 }
 
 /// How an origin's updates come.
@@ -177,9 +179,25 @@ impl Relay {
     /// Something of an origin has come. Once something has of each that was asked for, others may be asked.
     pub(crate) fn answered(&mut self, origin: ReplicaId) {
         if let Some(pulling) = &mut self.pulling
+            && !pulling.is_delta
             && pulling.origins.remove(&origin)
             && pulling.origins.is_empty()
         {
+            self.pulling = None;
+        }
+    }
+
+    /// Some of a delta has come, which is waited for until `until` unless more comes.
+    pub(crate) fn note_part(&mut self, session: SessionId, until: u64) {
+        if self.pulling.as_ref().is_none_or(|pulling| pulling.session == session) {
+            let origins = self.pulling.take().map_or_else(BTreeSet::new, |pulling| pulling.origins);
+            self.pulling = Some(Pulling { session, until, origins, is_delta: true });
+        }
+    }
+
+    /// No more of a delta comes.
+    pub(crate) fn end_delta(&mut self, session: SessionId) {
+        if self.pulling.as_ref().is_some_and(|pulling| pulling.session == session) {
             self.pulling = None;
         }
     }

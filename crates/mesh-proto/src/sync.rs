@@ -5,8 +5,9 @@ use crate::{
     codec::encode,
     link::{Inbound, Outbound},
     peer::{Peer, Session},
+    stream::Sending,
 };
-use crdt_core::ReplicaId;
+use crdt_core::{Merge, ReplicaId};
 use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
 
@@ -106,6 +107,8 @@ impl Engine {
                 alive_at: now.mono,
                 digest_at: now.mono,
                 staged: None,
+                finished: 0,
+                tells: None,
             },
         );
         Ok(())
@@ -150,7 +153,8 @@ impl Engine {
                     let diverged = fingerprint != self.space.fingerprint();
                     let durable = self.durable.clone();
                     let peer = self.peer(id);
-                    peer.known = durable;
+                    // It may be old, and the peer known to have more: what was told must not be forgotten.
+                    peer.known.merge(&durable);
                     let news = diverged && !peer.diverged;
                     peer.diverged = diverged;
                     if news {
@@ -160,6 +164,7 @@ impl Engine {
                 }
             }
             Message::Part(part) => self.take_part(session, id, part, now)?,
+            Message::Taken(taken) => self.take_taken(session, taken),
             Message::Lineage { lineage, last } => {
                 let me = self.identity.replica;
                 if let Some(from) = self.space.fork(me, &[(me, lineage)].into(), last) {
@@ -205,9 +210,9 @@ impl Engine {
         let mut at = u64::MAX;
         for session in self.sessions.values() {
             let resend = session.out.under_way_since().filter(|_| !self.config.ordered);
-            let sending = session.sending.as_ref().filter(|_| !self.config.ordered);
-            let sending = sending.map(|sending| sending.resend_at.max(session.wait_until));
-            let times = [resend.map(|since| since + self.config.resend), sending, session.out.tell_at];
+            let part = session.sending.as_ref().and_then(Sending::waits_since);
+            let waits = [resend, part.filter(|_| !self.config.ordered)].into_iter().flatten().min();
+            let times = [waits.map(|since| since + self.config.resend), session.out.tell_at];
             at = times.into_iter().flatten().fold(at.min(session.alive_at), u64::min);
         }
         if self.relay.has_news {

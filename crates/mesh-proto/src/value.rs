@@ -58,8 +58,6 @@ pub enum BadPiece {
     Overflow(ReplicaId),
     /// A delta that lists survivors does so for every set, any other for none.
     Survivors,
-    /// The delta has a piece of this key already.
-    Repeated,
 }
 
 impl fmt::Display for BadPiece {
@@ -78,7 +76,6 @@ impl fmt::Display for BadPiece {
             BadPiece::Survivors => {
                 f.write_str("it lists survivors where the delta has none, or the other way round")
             }
-            BadPiece::Repeated => f.write_str("the delta has two pieces of this key"),
             BadPiece::Forged(id) => write!(f, "it has more updates of replica {id} than that replica made"),
         }
     }

@@ -22,7 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{
-    mpsc::{self, error::TrySendError},
+    mpsc::{
+        self,
+        error::{TryRecvError, TrySendError},
+    },
     oneshot, watch,
 };
 use tokio_util::sync::CancellationToken;
@@ -127,8 +130,9 @@ impl Actor {
 
     fn serve(&mut self) -> Result<(), StoreError> {
         let mut inputs = Vec::new();
+        let mut has_more = false;
         // None come after the shutdown and what waited behind it.
-        while self.inbox.blocking_recv_many(&mut inputs, MAX_BATCH) > 0 {
+        while self.hear(&mut inputs, has_more) {
             for input in inputs.drain(..) {
                 self.take(input);
                 self.take_events();
@@ -137,9 +141,24 @@ impl Actor {
                 self.core.metrics.commit_seconds.observe(took.as_secs_f64());
             }
             self.answer();
-            self.talk();
+            has_more = self.talk();
         }
         Ok(())
+    }
+
+    /// Takes what waits; waits for something unless there is more to say. False at the end.
+    fn hear(&mut self, inputs: &mut Vec<Input>, has_more: bool) -> bool {
+        if !has_more {
+            return self.inbox.blocking_recv_many(inputs, MAX_BATCH) > 0;
+        }
+        while inputs.len() < MAX_BATCH {
+            match self.inbox.try_recv() {
+                Ok(input) => inputs.push(input),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return !inputs.is_empty(),
+            }
+        }
+        true
     }
 
     // ---- inputs ----
@@ -325,10 +344,19 @@ impl Actor {
         });
     }
 
-    fn talk(&mut self) {
+    /// Says what there is to say; true if a connection has had its turn before it had room for no more. Whoever takes a
+    /// large delta takes it as fast as it is cut, and others want to write and read meanwhile.
+    fn talk(&mut self) -> bool {
         let now = self.core.clock.now();
+        let mut has_more = false;
         for (session, connection) in &mut self.connections {
+            let mut said = 0;
             loop {
+                if said == self.core.config.limits.frames_ahead.max(1) {
+                    has_more = true;
+                    break;
+                }
+                said += 1;
                 let mut room = connection.frames.try_reserve();
                 if matches!(room, Err(TrySendError::Full(()))) {
                     connection.starved.set();
@@ -344,6 +372,7 @@ impl Actor {
                 room.send(message.encode().into());
             }
         }
+        has_more
     }
 }
 

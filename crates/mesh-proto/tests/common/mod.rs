@@ -282,25 +282,30 @@ impl Mesh {
     /// Lets a leader say all it has to say; what it says may be lost, or said twice.
     pub fn flush(&mut self, n: usize) {
         self.commit(n);
-        let sessions: Vec<_> =
-            self.up.iter().filter(|(link, _)| link.0 == n).map(|(l, s)| (*l, *s)).collect();
-        for (link, session) in sessions {
-            while let Some(message) = self.leaders[n].engine.poll(session, self.now) {
-                // What travels are bytes.
-                let bytes = message.encode();
-                self.said.write(&bytes);
-                let message = Message::decode(&bytes).expect("a message survives its encoding");
-                if self.rng.random_range(0..100) < self.loss {
-                    self.count("lost");
-                    continue;
-                }
-                let wire = self.wires.get_mut(&link).expect("the link is up");
-                if self.rng.random_range(0..100) < self.loss / 2 {
-                    wire.push_back(message.clone());
-                }
-                wire.push_back(message);
-            }
+        let peers: Vec<usize> = self.up.keys().filter(|link| link.0 == n).map(|link| link.1).collect();
+        for peer in peers {
+            while self.say(n, peer).is_some() {}
         }
+    }
+
+    /// Lets a leader say one thing to another; returns what it said, lost or not.
+    pub fn say(&mut self, n: usize, peer: usize) -> Option<Message> {
+        let session = *self.up.get(&(n, peer))?;
+        let message = self.leaders[n].engine.poll(session, self.now)?;
+        // What travels are bytes.
+        let bytes = message.encode();
+        self.said.write(&bytes);
+        let message = Message::decode(&bytes).expect("a message survives its encoding");
+        if self.rng.random_range(0..100) < self.loss {
+            self.count("lost");
+            return Some(message);
+        }
+        let wire = self.wires.get_mut(&(n, peer)).expect("the link is up");
+        if self.rng.random_range(0..100) < self.loss / 2 {
+            wire.push_back(message.clone());
+        }
+        wire.push_back(message.clone());
+        Some(message)
     }
 
     /// Delivers one message to `n`, or what is under way in another order if `loss` is on.
