@@ -60,6 +60,7 @@ pub(crate) struct KeyPiece {
     pub(crate) key: Key,
     /// The newest dots of the leaders that wrote the key in the interval.
     pub(crate) newest: VersionVector,
+    #[serde(with = "crate::codec::bytes")]
     pub(crate) bytes: Vec<u8>,
 }
 

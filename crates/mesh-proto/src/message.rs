@@ -184,6 +184,7 @@ pub enum Message {
 /// News in the form of a connection: only its two sides can read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
+    #[serde(with = "crate::codec::bytes")]
     pub(crate) bytes: Vec<u8>,
     #[serde(skip)]
     pub(crate) payload: usize,
@@ -196,6 +197,7 @@ pub struct Part {
     pub(crate) delta: u64,
     /// How many parts come before this one.
     pub(crate) number: u64,
+    #[serde(with = "crate::codec::bytes")]
     pub(crate) bytes: Vec<u8>,
     #[serde(skip)]
     pub(crate) payload: usize,

@@ -31,12 +31,21 @@ struct IdentityRow {
     identity: Identity,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct HistoryRow {
     version: VersionVector,
     floor: VersionVector,
     lineages: Lineages,
     /// Of the whole keyspace, so that a lost or damaged row is found out.
+    fingerprint: u64,
+}
+
+/// The same row to be written, without a copy of what is in it.
+#[derive(Serialize)]
+struct HistoryOf<'a> {
+    version: &'a VersionVector,
+    floor: &'a VersionVector,
+    lineages: &'a Lineages,
     fingerprint: u64,
 }
 
@@ -103,23 +112,22 @@ pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit:
     for (id, whole) in dirty {
         let entry = space.entry(id);
         let mut stored = entry.stored;
-        let piece = encode(&entry.cut(durable, false));
-        let outweighs = stored.piece_bytes + piece.len() > stored.base_bytes.max(MIN_FOLD);
-        if whole || stored.base_bytes == 0 || outweighs {
+        let piece = (!whole && stored.base_bytes > 0).then(|| encode(&entry.cut(durable, false)));
+        let fits = |piece: &Vec<u8>| stored.piece_bytes + piece.len() <= stored.base_bytes.max(MIN_FOLD);
+        if let Some(piece) = piece.filter(fits) {
+            stored.pieces += 1;
+            stored.piece_bytes += piece.len();
+            commit.puts.push((row_key(&entry.key, stored.pieces), piece));
+        } else {
             let base = encode(&entry.cut(&VersionVector::new(), false));
             delete_pieces(&entry.key, stored, commit);
             stored = Stored { base_bytes: base.len(), ..Stored::default() };
             commit.puts.push((row_key(&entry.key, 0), base));
-        } else {
-            stored.pieces += 1;
-            stored.piece_bytes += piece.len();
-            commit.puts.push((row_key(&entry.key, stored.pieces), piece));
         }
         space.set_stored(id, stored);
     }
-    let (version, floor) = (space.version().clone(), space.floor().clone());
-    let (lineages, fingerprint) = (space.lineages().clone(), space.fingerprint());
-    let history = HistoryRow { version, floor, lineages, fingerprint };
+    let (version, floor, lineages) = (space.version(), space.floor(), space.lineages());
+    let history = HistoryOf { version, floor, lineages, fingerprint: space.fingerprint() };
     put(commit, HISTORY.to_vec(), &history);
 }
 
