@@ -9,15 +9,21 @@ mod serve;
 mod simulate;
 
 use anyhow::{Error, Result};
+use cap::Cap;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use commands::{counter, keys, peer, register, set, status, topology, verify, watch};
 use std::{
+    alloc::System,
     fmt,
     io::{self, ErrorKind, IsTerminal},
     process::ExitCode,
 };
 use tracing_subscriber::EnvFilter;
+
+/// The system's, with a count of the live bytes, one addition for each: simulations tell what a protocol holds. No limit.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Multi-leader replication with CRDTs.
 ///

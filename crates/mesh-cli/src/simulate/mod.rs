@@ -76,12 +76,15 @@ Examples:
   mesh simulate --loss 5 --transport datagrams --json
   mesh simulate --suite leaders --quick
   mesh simulate --suite economy --check
+  mesh simulate --suite published --quick
   mesh simulate --suite faults --seeds 2000 --jobs 2 --check";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Suite {
     /// What synchronising costs: the published protocols and this one, side by side
     Economy,
+    /// The runs of Enes et al., ICDE 2019, beside what they come to in this simulator
+    Published,
     /// Every invariant and convergence under loss, partitions, crashes and wrong clocks
     Faults,
     /// A single leader, or one in each region?
@@ -111,9 +114,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             args.finish(report.converged, &report, &report)
         }
         Some(Suite::Economy) => {
-            let options = economy::suite::Options { seed, quick, progress: say, ..Default::default() };
+            let options = economy::suite::Options { seed, quick, live: Some(live), progress: say };
             let report = economy::economy(&options);
             args.finish(report.holds(), &report, economy::report::markdown(&report))
+        }
+        Some(Suite::Published) => {
+            let report = economy::published::published(seed, quick, say);
+            args.finish(report.holds(), &report, &report)
         }
         Some(Suite::Faults) => {
             let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
@@ -127,6 +134,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             args.finish(report.holds(), &report, &report)
         }
     }
+}
+
+/// The live bytes of this process.
+fn live() -> u64 {
+    crate::ALLOCATOR.allocated() as u64
 }
 
 impl Args {

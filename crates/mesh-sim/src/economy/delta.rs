@@ -10,6 +10,7 @@ use super::{
     node::{Node, Outbox, SENT_BY_A_NODE, Writer, delta_of},
     object::{Change, Keyspace, Object},
 };
+use rand::{Rng, RngExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which of the two improvements are made, and when deltas are let go of.
@@ -89,9 +90,13 @@ impl<L: Lattice> Buffered<L> {
         news
     }
 
+    fn acknowledged_by(&self, neighbour: usize) -> u64 {
+        self.acknowledged.get(&neighbour).copied().unwrap_or(0)
+    }
+
     /// What `to` may lack, with the sequence number to acknowledge.
     fn for_neighbour(&mut self, to: usize, options: Delta) -> Option<(u64, L)> {
-        let since = self.acknowledged.get(&to).copied().unwrap_or(0);
+        let since = self.acknowledged_by(to);
         if since >= self.next {
             return None;
         }
@@ -187,22 +192,51 @@ impl Node for DeltaNode {
     }
 }
 
+/// Into how many parts a tick is divided for the shards of an [`ObjectsNode`].
+pub const TURNS: u8 = 64;
+
+/// Over how many shards the program that made the published figures spreads a node's objects.
+const SHARDS: u64 = 1_024;
+
 /// A node with a buffer for each object, as in the program that made the published figures: one frame an object,
 /// neighbour and tick.
+///
+/// There a node's objects are spread over [`SHARDS`], each with a timer of its own that starts anew when its work is done, so
+/// that they drift apart. Here each shard has a random part of the tick; the node is to be woken [`TURNS`] times a tick.
 #[derive(Debug)]
 pub struct ObjectsNode {
     neighbours: Vec<usize>,
     options: Delta,
     objects: BTreeMap<Name, Buffered<Object>>,
-    /// Objects for which there may be something to send.
-    pending: BTreeSet<Name>,
+    /// Objects for which there may be something to send, by the part of the tick in which it is their turn.
+    pending: Vec<BTreeSet<Name>>,
+    /// The part in which it is each shard's turn.
+    turns: Vec<u8>,
+    /// The part that comes next.
+    next: u8,
 }
 
 impl ObjectsNode {
-    /// A node with these neighbours.
-    pub fn new(neighbours: &[usize], options: Delta) -> Self {
-        let neighbours = neighbours.to_vec();
-        ObjectsNode { neighbours, options, objects: BTreeMap::new(), pending: BTreeSet::new() }
+    /// A node with these neighbours, whose shards take turns that `rng` draws.
+    pub fn new(neighbours: &[usize], options: Delta, rng: &mut impl Rng) -> Self {
+        ObjectsNode {
+            neighbours: neighbours.to_vec(),
+            options,
+            objects: BTreeMap::new(),
+            pending: vec![BTreeSet::new(); TURNS.into()],
+            turns: (0..SHARDS).map(|_| rng.random_range(0..TURNS)).collect(),
+            next: 0,
+        }
+    }
+
+    /// There may be something to send for this object.
+    fn await_turn(&mut self, name: Name) {
+        // FNV-1a, whose upper half is mixed well enough.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let shard = usize::try_from((hash >> 32) % SHARDS).expect("a small number");
+        self.pending[usize::from(self.turns[shard])].insert(name);
     }
 }
 
@@ -210,18 +244,29 @@ impl Node for ObjectsNode {
     fn update(&mut self, changes: &[Change], _: u64, _: &mut Outbox) {
         for (name, delta) in delta_of(changes) {
             self.objects.entry(name.clone()).or_default().update(delta);
-            self.pending.insert(name);
+            self.await_turn(name);
         }
     }
 
     fn tick(&mut self, _: u64, out: &mut Outbox) {
-        let Self { neighbours, options, objects, pending } = self;
-        pending.retain(|name| {
+        let Self { neighbours, options, objects, pending, next, .. } = self;
+        let turn = usize::from(*next);
+        *next = (*next + 1) % TURNS;
+        pending[turn].retain(|name| {
             let held = objects.get_mut(name).expect("what is pending is there");
             let before = out.frames.len();
+            // Without BP, those who have acknowledged the same get the same.
+            let mut latest: Option<(u64, Writer)> = None;
             for to in &*neighbours {
-                if let Some((until, group)) = held.for_neighbour(*to, *options) {
-                    delta_frame(until, Some(name), &group).send(*to, out);
+                let since = held.acknowledged_by(*to);
+                match &latest {
+                    Some((same, frame)) if *same == since => frame.clone().send(*to, out),
+                    _ => {
+                        let Some((until, group)) = held.for_neighbour(*to, *options) else { continue };
+                        let frame = delta_frame(until, Some(name), &group);
+                        latest = (!options.bp).then(|| (since, frame.clone()));
+                        frame.send(*to, out);
+                    }
                 }
             }
             out.frames.len() > before
@@ -247,7 +292,7 @@ impl Node for ObjectsNode {
             super::lattice::Key::encode(&name, &mut reply.bytes);
             reply.send(from, out);
         }
-        self.pending.insert(name);
+        self.await_turn(name);
     }
 
     fn shows(&self, expected: &Keyspace) -> bool {

@@ -4,6 +4,7 @@ use super::{
     Overlay,
     node::{Frame, Node, Outbox, SENT_BY_A_NODE},
     object::{Change, Keyspace, Object, What},
+    run::thread_nanos,
     scuttlebutt::Ids,
 };
 use crate::Link;
@@ -26,6 +27,8 @@ pub struct Leader {
     reported: VersionVector,
     write_once: bool,
     ordered: bool,
+    /// The CPU time of commits, in nanoseconds.
+    durability: u64,
     /// How many frames came too late or too early to be of use.
     pub refused: u64,
 }
@@ -95,6 +98,7 @@ impl Leader {
                 reported: VersionVector::new(),
                 write_once,
                 ordered: config.ordered,
+                durability: 0,
                 refused: 0,
             }
         };
@@ -103,7 +107,11 @@ impl Leader {
 
     /// Makes durable what happened, reports it, and says what there is to say.
     fn settle(&mut self, now: Now, out: &mut Outbox) {
-        commit(&mut self.engine, now);
+        if !self.engine.is_durable() {
+            let start = thread_nanos();
+            commit(&mut self.engine, now);
+            self.durability += thread_nanos() - start;
+        }
         while let Some(event) = self.engine.poll_event() {
             assert!(matches!(event, Event::Merged { .. }), "{event:?} although nothing failed");
         }
@@ -165,6 +173,15 @@ impl Node for Leader {
         let now = engine_time(now);
         self.engine.tick(now);
         self.settle(now, out);
+    }
+
+    fn wake_at(&self) -> Option<u64> {
+        let millis = self.engine.wake_at();
+        (millis < u64::MAX).then(|| millis.saturating_mul(1_000))
+    }
+
+    fn durability(&self) -> u64 {
+        self.durability
     }
 
     fn receive(&mut self, from: usize, frame: &[u8], now: u64, out: &mut Outbox) {

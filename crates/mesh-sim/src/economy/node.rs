@@ -11,8 +11,19 @@ pub trait Node {
     /// The user makes changes at this node, in one operation.
     fn update(&mut self, changes: &[Change], now: u64, out: &mut Outbox);
 
-    /// A period of the node's has passed.
+    /// A period of the node's has passed, or it is the time for which it asked.
     fn tick(&mut self, now: u64, out: &mut Outbox);
+
+    /// When it wants to be woken before its period has passed.
+    fn wake_at(&self) -> Option<u64> {
+        None
+    }
+
+    /// The CPU time that it has spent on writing down what must survive a crash, in nanoseconds. Published protocols write
+    /// nothing down.
+    fn durability(&self) -> u64 {
+        0
+    }
 
     /// A frame of a neighbour arrives.
     ///
@@ -52,7 +63,7 @@ pub struct Frame {
 }
 
 /// Writes one frame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Writer {
     pub(crate) bytes: Vec<u8>,
     pub(crate) payload: usize,

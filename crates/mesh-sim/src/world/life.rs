@@ -261,11 +261,12 @@ impl World<'_> {
             return Ok(());
         }
         leader.wakes += 1;
-        if leader.wakes.is_multiple_of((1_000_000 / self.schedule.setup.wake.max(1)).max(1))
-            && let Some(engine) = &mut leader.engine
-        {
+        let Some(engine) = &mut leader.engine else { return Ok(()) };
+        if leader.wakes.is_multiple_of((1_000_000 / self.schedule.setup.wake.max(1)).max(1)) {
             engine.tick(now);
             self.inputs += 1;
+        } else if engine.wake_at() > now.mono && leader.inbox.is_empty() {
+            return Ok(());
         }
         self.turn(n)
     }
