@@ -37,6 +37,7 @@ mod elements;
 mod index;
 mod kernel;
 mod merge;
+mod repair;
 mod row;
 #[cfg(feature = "serde")]
 mod serde_impls;

@@ -220,7 +220,7 @@ impl<E: Eq + Hash> Kernel<E> {
     }
 
     /// Appends to the births of the dot's replica; false, and nothing has happened, if they are already that far.
-    fn take(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
+    pub(crate) fn take(&mut self, dot: Dot, element: E, watch: &mut impl FnMut(Change<'_, E>)) -> bool {
         let row = self.births.open(dot.replica);
         if self.births.row(row).last_birth >= dot.counter {
             return false;
