@@ -52,9 +52,10 @@ fuzz_target!(|bytes: &[u8]| {
     state::<OrSet<u64>>(bytes);
     round_trip::<Slice<Vec<u8>>>(bytes);
     let _ = Hello::decode(bytes);
-    // As a message, as a frame, and as the body of a delta.
+    // As a message, as a frame, as the body of a delta, and as a step of an exchange.
     let (frame, delta) = (Message::Frame(bytes.to_vec().into()), Message::Part(bytes.to_vec().into()));
-    for message in [Message::decode(bytes).ok(), Some(frame), Some(delta)].into_iter().flatten() {
+    let step = Message::Reconcile(bytes.to_vec().into());
+    for message in [Message::decode(bytes).ok(), Some(frame), Some(delta), Some(step)].into_iter().flatten() {
         let mut leader = engine(1);
         let sent = leader.hello();
         leader.connect(SessionId(0), &sent, engine(2).hello(), Now::default()).expect("a good greeting");

@@ -1,11 +1,12 @@
 use crate::{
     BadPiece, Blob, Custom, Key, Kind, MAX_BLOB, MAX_IDEMPOTENCY_KEY, MAX_NAME, Op, Receipt, RecoverError,
-    Recovery, SessionId, WriteError,
+    Recovery, Repair, SessionId, WriteError,
     idempotency::{Known, Replies, request_hash},
     keyspace::Keyspace,
     message,
     peer::{Peer, Session, Timeline},
     persist,
+    reconcile::Reconciling,
     relay::Relay,
     value::Value,
 };
@@ -143,6 +144,34 @@ pub enum Event {
         /// Which.
         peer: ReplicaId,
     },
+    /// In these keys this leader and a peer with an equal vector differed; each has taken what it lacked. Data was damaged
+    /// on one of the two sides: find out why.
+    Reconciled {
+        /// The peer.
+        peer: ReplicaId,
+        /// How many keys.
+        keys: usize,
+        /// What was done to them, the first 1,000, in their order.
+        repairs: Vec<Repair>,
+    },
+    /// This leader has lost its causal metadata, and there are traces of updates of others that no connected peer has. It
+    /// waits for a peer that has them; see [`Engine::go_without_unreachable`].
+    Unreachable {
+        /// The last such update of each leader.
+        updates: VersionVector,
+    },
+    /// This leader had lost its causal metadata, and has it again, from a peer.
+    Restored {
+        /// The peer.
+        peer: ReplicaId,
+        /// In how many keys they differed.
+        keys: usize,
+        /// How many updates of this leader's own the peer had not seen. They are kept; what they had removed is removed as
+        /// far as it is remembered.
+        unsent: u128,
+        /// Keys for which that was impossible: with them, a counter of the peer's would have passed its greatest value.
+        refused: Vec<Key>,
+    },
 }
 
 /// Why a message of a peer was refused. Nothing was changed; close the connection.
@@ -214,8 +243,10 @@ pub struct Engine {
     pub(crate) identity: Identity,
     identity_dirty: bool,
     pub(crate) writer: Writer,
+    /// The ids that it wrote under before.
+    former: Vec<ReplicaId>,
     /// Names this run of the process among all that wrote under the id.
-    run: u64,
+    pub(crate) run: u64,
     pub(crate) lost_updates: bool,
     /// From which own update on another run has made others under this id.
     pub(crate) forked: Option<u64>,
@@ -230,6 +261,7 @@ pub struct Engine {
     pub(crate) events: VecDeque<Event>,
     pub(crate) next_delta: u64,
     pub(crate) relay: Relay,
+    pub(crate) reconciling: Reconciling,
 }
 
 impl Engine {
@@ -257,6 +289,7 @@ impl Engine {
             writer: Writer::resume(found.replica, durable.get(found.replica)),
             identity: found,
             identity_dirty: fresh,
+            former: recovered.former,
             run: recovered.run,
             lost_updates: false,
             forked: None,
@@ -270,6 +303,7 @@ impl Engine {
             events: VecDeque::new(),
             next_delta: 0,
             relay,
+            reconciling: Reconciling::new(recovered.lost),
         })
     }
 
@@ -282,7 +316,10 @@ impl Engine {
     ///
     /// For a leader that cannot prove that it still has all updates it ever issued; see [`Event::LostUpdates`].
     pub fn reincarnate(&mut self, replica: ReplicaId) {
-        self.identity.replica = replica;
+        let former = std::mem::replace(&mut self.identity.replica, replica);
+        if former != replica && self.space.version().get(former) > 0 && !self.former.contains(&former) {
+            self.former.push(former);
+        }
         self.identity_dirty = true;
         self.writer = Writer::resume(replica, self.space.version().get(replica));
         self.lost_updates = false;
@@ -311,6 +348,9 @@ impl Engine {
         let mut commit = Commit::default();
         if std::mem::take(&mut self.identity_dirty) {
             persist::write_identity(&self.identity, &mut commit);
+            if !self.former.is_empty() {
+                persist::write_former(&self.former, &mut commit);
+            }
         }
         for sending in self.sessions.values_mut().filter_map(|session| session.sending.as_mut()) {
             self.space.gone().for_each(|key| sending.note_gone(key));
@@ -348,7 +388,9 @@ impl Engine {
 
     pub(crate) fn forget_deaths(&mut self) {
         let bound = self.config.min_deaths.max(self.space.len());
-        if self.space.deaths() <= bound {
+        // What differs is judged by what is remembered, so then more is.
+        let is_diverged = self.peers.values().any(|peer| peer.diverged && peer.session.is_some());
+        if self.space.deaths() <= if is_diverged { bound.saturating_mul(4) } else { bound } {
             return;
         }
         // What is not stored yet must be stored with its removals. Of the rest, first what every peer has seen; if that
@@ -499,6 +541,9 @@ impl Engine {
         }
         if self.lost_updates {
             return Err(WriteError::LostUpdates);
+        }
+        if self.has_lost_metadata() {
+            return Err(WriteError::LostMetadata);
         }
         let key = Key::new(kind, name);
         match self.space.other_kind(&key) {

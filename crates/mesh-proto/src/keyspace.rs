@@ -18,6 +18,11 @@ use std::{
 use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
 
+pub(crate) mod copy;
+#[cfg(test)]
+pub(crate) mod damage;
+pub(crate) mod repair;
+
 /// The place of a key in memory; never sent or stored.
 pub(crate) type KeyId = usize;
 
@@ -184,10 +189,7 @@ impl Keyspace {
         let value = Value::bottom(&key.kind, &self.registry)?;
         let id = self.next_id;
         self.next_id += 1;
-        let seed = XxHash3_64::oneshot_with_seed(
-            XxHash3_64::oneshot(key.kind.as_str().as_bytes()),
-            key.name.as_bytes(),
-        );
+        let seed = seed_of(key);
         let hash = value.hash(seed);
         self.fingerprint = self.fingerprint.wrapping_add(hash);
         let (newest, stored) = (VersionVector::new(), Stored::default());
@@ -538,6 +540,11 @@ pub(crate) struct Decoded {
     floor: Option<VersionVector>,
     lineages: Lineages,
     pieces: Vec<(Key, VersionVector, Piece)>,
+}
+
+/// What tells the hash of a key's value from that of others.
+fn seed_of(key: &Key) -> u64 {
+    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(key.kind.as_str().as_bytes()), key.name.as_bytes())
 }
 
 fn deaths_of(value: &Value) -> usize {

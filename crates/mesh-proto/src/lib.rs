@@ -55,6 +55,9 @@
 //! assert_eq!(leaders[0].fingerprint(), leaders[1].fingerprint());
 //! ```
 
+#[cfg(test)]
+extern crate self as mesh_proto;
+
 mod batch;
 mod codec;
 mod custom;
@@ -76,6 +79,7 @@ mod op;
 mod peer;
 mod persist;
 mod read;
+mod reconcile;
 mod relay;
 mod said;
 mod staging;
@@ -88,6 +92,7 @@ pub use custom::{Custom, Registry};
 pub use engine::{Commit, Config, Engine, Event, HandleError, Identity, Now};
 pub use idempotency::MAX_IDEMPOTENCY_KEY;
 pub use key::{Key, Kind, MAX_NAME};
+pub use keyspace::repair::Repair;
 pub use lineage::Lineage;
 pub use lww_register::{HybridTime, Stamp};
 pub use message::{

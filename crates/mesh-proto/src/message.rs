@@ -179,6 +179,8 @@ pub enum Message {
         /// The last update that the sender has.
         last: u64,
     },
+    /// A part of what is said in an exchange by which two leaders find what they differ in.
+    Reconcile(StepPart),
 }
 
 /// News in the form of a connection: only its two sides can read it.
@@ -203,10 +205,32 @@ pub struct Part {
     pub(crate) payload: usize,
 }
 
+/// A part of what is said in one step of an exchange, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPart {
+    /// Tells the parts of one step from those of another.
+    pub(crate) number: u64,
+    /// How many bytes of it came before this part.
+    pub(crate) offset: u64,
+    /// Whether it ends here.
+    pub(crate) last: bool,
+    #[serde(with = "crate::codec::bytes")]
+    pub(crate) bytes: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) payload: usize,
+}
+
 impl From<Vec<u8>> for Frame {
     /// A frame of these bytes, whatever they are: whoever hears it finds out.
     fn from(bytes: Vec<u8>) -> Self {
         Frame { bytes, payload: 0 }
+    }
+}
+
+impl From<Vec<u8>> for StepPart {
+    /// A step of these bytes, whatever they are, in one part.
+    fn from(bytes: Vec<u8>) -> Self {
+        StepPart { number: 1, offset: 0, last: true, bytes, payload: 0 }
     }
 }
 
@@ -224,11 +248,13 @@ impl Message {
     }
 
     /// How many of the bytes are values: elements, registers and totals. The rest says whose they are and who has what.
+    /// Where two leaders that differ tell each other what they have, the names of the keys count too.
     /// Known to the sender only; 0 for a message that was decoded.
     pub fn payload(&self) -> usize {
         match self {
             Message::Frame(frame) => frame.payload,
             Message::Part(part) => part.payload,
+            Message::Reconcile(step) => step.payload,
             Message::Alive { .. } | Message::Taken(_) | Message::Lineage { .. } => 0,
         }
     }

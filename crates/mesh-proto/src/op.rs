@@ -107,6 +107,8 @@ pub enum WriteError {
     },
     /// A peer has updates under this leader's id that it does not have: it takes no writes until it has a new id.
     LostUpdates,
+    /// This leader has lost its causal metadata: it takes no writes until it has it back from a peer.
+    LostMetadata,
 }
 
 impl fmt::Display for WriteError {
@@ -125,6 +127,9 @@ impl fmt::Display for WriteError {
             }
             WriteError::UnknownType(kind) => write!(f, "no type {kind:?} is registered at this leader"),
             WriteError::Forked { replica, from } => crate::message::write_forked(f, *replica, *from),
+            WriteError::LostMetadata => f.write_str(
+                "this leader has lost its causal metadata, and takes no writes before it has met a peer that has its own",
+            ),
             WriteError::LostUpdates => f.write_str(
                 "this leader has lost updates that its peers have from it, and takes no writes before it has a new id",
             ),

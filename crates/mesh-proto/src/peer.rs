@@ -3,6 +3,7 @@
 use crate::{
     lineage::Lineage,
     link::{Inbound, Outbound},
+    reconcile::{Dealings, Exchange},
     staging::{Staged, Taken},
     stream::Sending,
 };
@@ -43,6 +44,7 @@ pub(crate) struct Peer {
     pub(crate) session: Option<SessionId>,
     pub(crate) heard: u64,
     pub(crate) diverged: bool,
+    pub(crate) dealings: Dealings,
 }
 
 /// One connection.
@@ -71,6 +73,7 @@ pub(crate) struct Session {
     pub(crate) finished: u64,
     /// What the peer is to be told of that, once.
     pub(crate) tells: Option<Taken>,
+    pub(crate) exchange: Exchange,
 }
 
 /// When this leader came to have what it has: vectors with the times at which they were reached.

@@ -9,7 +9,9 @@ use crate::{
     codec::{decode_whole, encode},
     idempotency::Replies,
     keyspace::{KeyPiece, Keyspace, Lineages, Stored},
+    reconcile::Lost,
 };
+use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use version_vector::VersionVector;
@@ -19,6 +21,7 @@ pub const STORE_VERSION: u16 = 2;
 
 const IDENTITY: &[u8] = b"identity";
 const HISTORY: &[u8] = b"history";
+const FORMER: &[u8] = b"former";
 const PIECES: u8 = b'p';
 const REPLIES: &[u8] = b"r";
 
@@ -72,6 +75,10 @@ pub enum RecoverError {
     },
     /// A key has a type that is not registered.
     UnknownType(Key),
+    /// There are values, but no version vector that says what they are complete for. See [`Recovery::without_metadata`].
+    NoMetadata,
+    /// The id under which a leader without metadata is to go on is one under which somebody has written.
+    UsedReplica(ReplicaId),
 }
 
 impl fmt::Display for RecoverError {
@@ -88,6 +95,13 @@ impl fmt::Display for RecoverError {
             RecoverError::UnknownType(key) => {
                 write!(f, "key {:?} has type {:?}, which is not registered here", key.name, key.kind.as_str())
             }
+            RecoverError::NoMetadata => f.write_str(
+                "the data is damaged: the version vector is missing although there are values. The leader can be recovered \
+                 without it, under a new id, and gets it back from a peer",
+            ),
+            RecoverError::UsedReplica(replica) => {
+                write!(f, "updates under the id {replica} are in the data: give the leader a new id")
+            }
         }
     }
 }
@@ -100,6 +114,10 @@ fn corrupt(row: impl Into<String>, why: impl fmt::Display) -> RecoverError {
 
 pub(crate) fn write_identity(identity: &Identity, commit: &mut Commit) {
     put(commit, IDENTITY.to_vec(), &IdentityRow { version: STORE_VERSION, identity: identity.clone() });
+}
+
+pub(crate) fn write_former(former: &[ReplicaId], commit: &mut Commit) {
+    put(commit, FORMER.to_vec(), &former);
 }
 
 /// Writes what changed in `space` since `durable`.
@@ -162,7 +180,10 @@ pub struct Recovery {
     replies: Replies,
     run: u64,
     identity: Option<Identity>,
+    former: Vec<ReplicaId>,
     history: Option<HistoryRow>,
+    /// The new id of a leader that does not rely on its metadata.
+    without_metadata: Option<ReplicaId>,
     failed: Option<RecoverError>,
 }
 
@@ -171,6 +192,8 @@ pub(crate) struct Recovered {
     pub(crate) replies: Replies,
     pub(crate) run: u64,
     pub(crate) identity: Option<Identity>,
+    pub(crate) former: Vec<ReplicaId>,
+    pub(crate) lost: Option<Lost>,
 }
 
 impl Recovery {
@@ -180,7 +203,30 @@ impl Recovery {
     /// another one that has gone on from a copy, or an older state, of the same data.
     pub fn new(registry: Registry, run: u64) -> Self {
         let (space, replies) = (Keyspace::new(registry), Replies::default());
-        Recovery { space, replies, run, identity: None, history: None, failed: None }
+        Recovery {
+            space,
+            replies,
+            run,
+            identity: None,
+            former: Vec::new(),
+            history: None,
+            without_metadata: None,
+            failed: None,
+        }
+    }
+
+    /// For a leader whose values are there and whose causal metadata (its version vector, and what belongs to it) is lost or
+    /// must not be relied on: the row with it is ignored, whatever it is. Call it before the first row.
+    ///
+    /// The leader goes on under the new id `replica`. It shows nothing and takes no writes until it has met a peer that has
+    /// its own metadata. Then, in one commit, it becomes a copy of that peer, which costs bytes in proportion to what they
+    /// differ in, and joins what it had written itself and the peer has not seen. Updates of others that the peer has not
+    /// seen come again from those who have them; it waits until one of these is connected, and says which they are
+    /// ([`Event::Unreachable`](crate::Event::Unreachable)). No add that was acknowledged is lost. What can be undone is a
+    /// removal that this leader alone knew of.
+    pub fn without_metadata(mut self, replica: ReplicaId) -> Self {
+        self.without_metadata = Some(replica);
+        self
     }
 
     /// Takes one row. After the first bad one the rest is ignored; [`Engine::recover`](crate::Engine::recover) reports it.
@@ -202,6 +248,10 @@ impl Recovery {
                 let row: IdentityRow = decode_whole(value).map_err(|why| corrupt("the identity", why))?;
                 self.identity = Some(row.identity);
             }
+            FORMER => {
+                self.former = decode_whole(value).map_err(|why| corrupt("the former ids", why))?;
+            }
+            HISTORY if self.without_metadata.is_some() => {}
             HISTORY => {
                 let row: HistoryRow =
                     decode_whole(value).map_err(|why| corrupt("the version vector", why))?;
@@ -234,15 +284,39 @@ impl Recovery {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        if self.identity.is_none() && self.space.len() > 0 {
+            return Err(corrupt("the identity", "it is missing although there are values"));
+        }
+        if let Some(replica) = self.without_metadata {
+            return self.finish_without_metadata(replica);
+        }
+        if self.history.is_none() && self.space.len() > 0 {
+            return Err(RecoverError::NoMetadata);
+        }
         let HistoryRow { version, floor, lineages, fingerprint } = self.history.unwrap_or_default();
         self.space.check_covered(&version).map_err(|(key, gap)| corrupt(format!("key {key}"), gap))?;
         if self.space.fingerprint() != fingerprint {
             return Err(corrupt("the values", "they do not have the fingerprint that was stored with them"));
         }
         self.space.restored(version, floor, lineages);
-        if self.identity.is_none() && self.space.len() > 0 {
-            return Err(corrupt("the identity", "it is missing although there are values"));
+        let Recovery { space, replies, run, identity, former, .. } = self;
+        Ok(Recovered { space, replies, run, identity, former, lost: None })
+    }
+
+    fn finish_without_metadata(self, replica: ReplicaId) -> Result<Recovered, RecoverError> {
+        let Recovery { space, replies, run, identity, mut former, .. } = self;
+        let Some(mut identity) = identity else {
+            // There is nothing yet.
+            return Ok(Recovered { space, replies, run, identity, former, lost: None });
+        };
+        let old = std::mem::replace(&mut identity.replica, replica);
+        former.retain(|id| *id != old);
+        former.push(old);
+        if former.contains(&replica) || space.traces().get(replica) > 0 {
+            return Err(RecoverError::UsedReplica(replica));
         }
-        Ok(Recovered { space: self.space, replies: self.replies, run: self.run, identity: self.identity })
+        let shown = space.without_values();
+        let lost = Lost::new(space, former.iter().copied().collect());
+        Ok(Recovered { space: shown, replies, run, identity: Some(identity), former, lost: Some(lost) })
     }
 }

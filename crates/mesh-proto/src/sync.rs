@@ -5,6 +5,7 @@ use crate::{
     codec::encode,
     link::{Inbound, Outbound},
     peer::{Peer, Session},
+    reconcile::{Dealings, Exchange},
     stream::Sending,
 };
 use crdt_core::{Merge, ReplicaId};
@@ -78,6 +79,7 @@ impl Engine {
             session: None,
             heard: now.mono,
             diverged: false,
+            dealings: Dealings::default(),
         });
         let lineage = self.space.lineages().get(&replica).map(|lineage| (lineage.clone(), last));
         let (mut out, inn) = (Outbound::new(&sent.vector), Inbound::new(&vector));
@@ -109,6 +111,7 @@ impl Engine {
                 staged: None,
                 finished: 0,
                 tells: None,
+                exchange: Exchange::new(sent.vector.clone()),
             },
         );
         Ok(())
@@ -143,6 +146,10 @@ impl Engine {
         if self.session(session).owes_lineage && !matches!(message, Message::Lineage { .. }) {
             return Err(HandleError::LostUpdates);
         }
+        if self.has_lost_metadata() && !matches!(message, Message::Reconcile(_)) {
+            // Without a vector there is nothing to join it to.
+            return Ok(());
+        }
         match message {
             Message::Frame(frame) => {
                 self.take_frame(session, id, &frame, now)?;
@@ -155,16 +162,17 @@ impl Engine {
                     let peer = self.peer(id);
                     // It may be old, and the peer known to have more: what was told must not be forgotten.
                     peer.known.merge(&durable);
-                    let news = diverged && !peer.diverged;
-                    peer.diverged = diverged;
-                    if news {
-                        self.events.push_back(Event::Diverged { peer: id });
+                    match (std::mem::replace(&mut peer.diverged, diverged), diverged) {
+                        (_, false) => peer.dealings.agree(),
+                        (false, true) => self.events.push_back(Event::Diverged { peer: id }),
+                        (true, true) => self.note_diverged(session, id, now),
                     }
                     self.settle_delta(session, id);
                 }
             }
             Message::Part(part) => self.take_part(session, id, part, now)?,
             Message::Taken(taken) => self.take_taken(session, taken),
+            Message::Reconcile(part) => self.take_step(session, id, part, now)?,
             Message::Lineage { lineage, last } => {
                 let me = self.identity.replica;
                 if let Some(from) = self.space.fork(me, &[(me, lineage)].into(), last) {
@@ -236,8 +244,8 @@ impl Engine {
         if let Some((lineage, last)) = self.sessions.get_mut(&session)?.lineage.take() {
             return Some(Message::Lineage { lineage, last });
         }
-        let heartbeat = self.config.heartbeat;
-        if let Some(frame) = self.next_frame(session, now) {
+        let (heartbeat, is_lost) = (self.config.heartbeat, self.has_lost_metadata());
+        if let Some(frame) = (!is_lost).then(|| self.next_frame(session, now)).flatten() {
             let session = self.session(session);
             session.alive_at = (now.mono + heartbeat).min(session.digest_at);
             return Some(frame);
@@ -249,7 +257,7 @@ impl Engine {
             let (vector, fingerprint) = (digest(&self.durable), self.space.fingerprint());
             return Some(Message::Alive { vector, fingerprint, wall: now.wall });
         }
-        self.next_part(session, now)
+        self.next_step(session, now).or_else(|| (!is_lost).then(|| self.next_part(session, now)).flatten())
     }
 
     /// What is known of every peer met since the start, in the order of their ids.
@@ -277,6 +285,6 @@ impl Engine {
     }
 }
 
-fn digest(vector: &VersionVector) -> u64 {
+pub(crate) fn digest(vector: &VersionVector) -> u64 {
     XxHash3_64::oneshot(&encode(vector))
 }

@@ -58,6 +58,8 @@ pub enum BadPiece {
     Overflow(ReplicaId),
     /// A delta that lists survivors does so for every set, any other for none.
     Survivors,
+    /// There is another piece of this key already, or the keys are not in order.
+    Repeated,
 }
 
 impl fmt::Display for BadPiece {
@@ -75,6 +77,9 @@ impl fmt::Display for BadPiece {
             BadPiece::Overflow(id) => write!(f, "the counts of replica {id} would pass their greatest value"),
             BadPiece::Survivors => {
                 f.write_str("it lists survivors where the delta has none, or the other way round")
+            }
+            BadPiece::Repeated => {
+                f.write_str("there are two pieces of this key, or the keys are out of order")
             }
             BadPiece::Forged(id) => write!(f, "it has more updates of replica {id} than that replica made"),
         }

@@ -280,6 +280,21 @@ impl Actor {
                     let why = WriteError::Forked { replica: me, from };
                     error!(leader, %why, "this leader takes no more writes");
                 }
+                Event::Reconciled { peer, keys, repairs } => {
+                    let named =
+                        repairs.iter().map(|repair| repair.key.to_string()).collect::<Vec<_>>().join(", ");
+                    error!(leader, %peer, keys, named, "this leader and a peer with an equal vector differed, and do no more");
+                }
+                Event::Unreachable { updates } => {
+                    warn!(
+                        leader,
+                        ?updates,
+                        "no connected peer has these updates, of which there are traces here"
+                    );
+                }
+                Event::Restored { peer, keys, unsent, .. } => {
+                    warn!(leader, %peer, keys, unsent, "the lost version vector is back");
+                }
                 other => warn!(leader, event = ?other, "an event that this version does not know"),
             }
         }

@@ -1,12 +1,13 @@
-//! Two leaders with large states: what healing, idling and joining cost.
+//! Two leaders with large states: what healing, idling, joining and losing the causal metadata cost.
 
 use super::{
-    leader::{commit, engine_time, fresh_engine},
+    leader::{engine_time, fresh_engine, recover_without_metadata},
     run::{float, thread_nanos},
     workload::ids,
 };
-use mesh_proto::{Config, Engine, Event, Message, Now, Op, ReplicaId, SessionId};
+use mesh_proto::{Config, Engine, Event, HandleError, Message, Now, Op, ReplicaId, SessionId};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The only connection of each of the two.
 const SESSION: SessionId = SessionId(0);
@@ -40,6 +41,8 @@ pub struct Pair {
     /// In microseconds.
     now: u64,
     cpu: [u64; 2],
+    /// The rows of the second one, if they are kept.
+    disk: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl Pair {
@@ -61,7 +64,7 @@ impl Pair {
 
     fn fresh(a: ReplicaId, b: ReplicaId) -> Self {
         let leader = |id| fresh_engine(id, Config::default());
-        Pair { leaders: [leader(a), leader(b)], now: 0, cpu: [0; 2] }
+        Pair { leaders: [leader(a), leader(b)], now: 0, cpu: [0; 2], disk: None }
     }
 
     fn time(&self) -> Now {
@@ -75,7 +78,52 @@ impl Pair {
             let written = self.leaders[leader].write(&format!("key-{key:07}"), &Op::Assign(value), None, now);
             assert_eq!(written.map(|receipt| receipt.events), Ok(1));
         }
-        commit(&mut self.leaders[leader], now);
+        self.commit(leader);
+    }
+
+    /// Makes durable what a leader did.
+    fn commit(&mut self, leader: usize) {
+        let now = self.time();
+        let engine = &mut self.leaders[leader];
+        let Some(commit) = engine.take_commit() else { return };
+        if let Some(disk) = self.disk.as_mut().filter(|_| leader == 1) {
+            commit.deletes.iter().for_each(|key| drop(disk.remove(key)));
+            disk.extend(commit.puts);
+        }
+        engine.committed(now);
+    }
+
+    /// From now on the second leader, which has nothing yet, keeps its rows.
+    pub fn keep(&mut self) {
+        self.leaders[1] = fresh_engine(self.leaders[1].identity().replica, Config::default());
+        self.disk = Some(BTreeMap::new());
+        self.commit(1);
+    }
+
+    /// Changes `changes` of `keys`, half of them on each side, each under its own id: twice as many items differ then.
+    pub fn change_own(&mut self, keys: usize, changes: usize) {
+        for side in [0, 1] {
+            let changed = changes * side / 2..changes * (side + 1) / 2;
+            self.assign(side, changed.map(|change| change * (keys / changes)), 1);
+        }
+    }
+
+    /// The second leader is started anew from its rows, of which that with the causal metadata is lost, and gets back
+    /// what it lacks: what that took, up to the commit with the result.
+    ///
+    /// # Panics
+    ///
+    /// If its rows were not kept, or it does not get there.
+    pub fn restore(&mut self) -> Exchange {
+        let identity = self.leaders[1].identity().clone();
+        let id = ReplicaId::new(identity.replica.get() ^ 1);
+        let disk = self.disk.as_mut().expect("the rows are kept");
+        assert!(disk.remove(b"history".as_slice()).is_some(), "there was a version vector");
+        self.leaders[1] = recover_without_metadata(identity, id, disk);
+        let mut exchange = self.open();
+        let is_lost = |pair: &Pair| pair.leaders[1].has_lost_metadata();
+        self.talk(&mut exchange, is_lost);
+        exchange
     }
 
     /// Changes `changes` keys of `keys`, under all of `origins` ids, half of them on each side.
@@ -93,11 +141,12 @@ impl Pair {
     }
 
     fn settle(&mut self) {
-        let now = self.time();
-        for engine in &mut self.leaders {
-            commit(engine, now);
-            while let Some(event) = engine.poll_event() {
-                assert!(matches!(event, Event::Merged { .. } | Event::Close(_)), "{event:?}");
+        for leader in [0, 1] {
+            self.commit(leader);
+            while let Some(event) = self.leaders[leader].poll_event() {
+                let expected =
+                    matches!(event, Event::Merged { .. } | Event::Close(_) | Event::Restored { .. });
+                assert!(expected, "{event:?}");
             }
         }
     }
@@ -121,6 +170,12 @@ impl Pair {
     ///
     /// If they do not get there.
     pub fn meet(&mut self) -> Exchange {
+        let mut exchange = self.open();
+        self.talk(&mut exchange, |pair| !pair.is_converged());
+        exchange
+    }
+
+    fn open(&mut self) -> Exchange {
         self.cpu = [0; 2];
         let mut exchange = Exchange::default();
         let hellos = [0, 1].map(|leader| self.timed(leader, |engine| engine.hello()));
@@ -131,17 +186,21 @@ impl Pair {
             let opened = self.timed(leader, |engine| engine.connect(SESSION, sent, got, now));
             opened.expect("leaders of one mesh accept each other");
         }
+        exchange
+    }
+
+    /// Lets them talk for as long as that is needed.
+    fn talk(&mut self, exchange: &mut Exchange, is_needed: impl Fn(&Pair) -> bool) {
         // In half round trips.
         let (mut trips, mut finding_out) = (1, 0);
-        while !self.is_converged() {
+        while is_needed(self) {
             assert!(trips < 1_000_000, "they do not come together");
-            self.exchange(&mut exchange);
+            self.exchange(exchange);
             finding_out = if exchange.payload == 0 { trips + 1 } else { finding_out };
             trips += 1;
         }
         exchange.round_trips = float(finding_out.max(1)) / 2.0;
         exchange.cpu_ms = float(self.cpu[0].max(self.cpu[1])) / 1e6;
-        exchange
     }
 
     /// Ends the connection.
@@ -172,9 +231,15 @@ impl Pair {
         for (leader, bytes) in under_way {
             self.timed(leader, |engine| {
                 let message = Message::decode(&bytes).expect("a leader sent it");
-                engine.handle(SESSION, message, now).expect("nothing is lost or late");
-                commit(engine, now);
+                match engine.handle(SESSION, message, now) {
+                    // Who has its metadata back greets anew.
+                    Ok(()) | Err(HandleError::NoSession) => {}
+                    Err(error) => panic!("nothing is lost or late: {error}"),
+                }
             });
+            let start = thread_nanos();
+            self.commit(leader);
+            self.cpu[leader] += thread_nanos() - start;
         }
         self.settle();
     }
@@ -213,10 +278,9 @@ impl Pair {
             element
         };
         let now = pair.time();
-        let engine = &mut pair.leaders[0];
         let mut write = |op: Op| {
-            engine.write("set", &op, None, now).expect("a set takes it");
-            commit(engine, now);
+            pair.leaders[0].write("set", &op, None, now).expect("a set takes it");
+            pair.commit(0);
         };
         for first in (0..live).step_by(BATCH) {
             write(Op::Add((first..live.min(first + BATCH)).map(element).collect()));
@@ -248,6 +312,26 @@ mod tests {
         assert_eq!(pair.leaders[0].key_count(), 500);
         let (bytes, _) = pair.idle(10);
         assert!(bytes > 0.0);
+    }
+
+    #[test]
+    fn a_leader_without_metadata_gets_back_what_it_lacks_and_has_what_it_wrote() {
+        let mut pair = Pair::with_keys(5_000, 8);
+        pair.keep();
+        pair.meet();
+        pair.part();
+        pair.change_own(5_000, 100);
+        let restored = pair.restore();
+        assert!((100 * 16..100 * 64).contains(&restored.payload), "{restored:?}");
+        assert!(
+            restored.finding_out + restored.around < 8_000 && restored.round_trips <= 2.0,
+            "{restored:?}"
+        );
+        assert!(!pair.is_converged());
+        pair.part();
+        let sent = pair.meet();
+        assert!((50 * 16..50 * 100).contains(&sent.payload), "{sent:?}");
+        assert!(pair.is_converged());
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn write(text: &mut String, report: &Report) -> fmt::Result {
         (format!("join, {} keys", large.size), large.join),
         (format!("heal, {} keys", large.size / 100), large.heal_small),
         (format!("heal, {} keys", large.size), large.heal),
+        (format!("causal metadata lost, {} keys", large.size), large.restored),
         (format!("join, set of {}", large.elements), large.fresh),
         (format!("join, the same after {} removals", large.removed), large.churned),
     ];

@@ -65,6 +65,10 @@ pub struct Large {
     pub idle: (f64, f64),
     /// and the same in a hundredth of the size.
     pub idle_small: (f64, f64),
+    /// A leader gets back its causal metadata, and what it lacks,
+    pub restored: Exchange,
+    /// after so many keys were changed on both sides.
+    pub changed: usize,
     /// How many elements the sets have.
     pub elements: usize,
     /// How many others were removed from the second.
@@ -259,13 +263,36 @@ fn large(options: &Options) -> Large {
     };
     let (_, heal_small, idle_small) = heal(size / 100);
     let (join, heal, idle) = heal(size);
+    (options.progress)(&format!("a leader with {size} keys loses its causal metadata"));
+    // A key that is changed on one side is one item more on either.
+    let changed = CHANGES / 2;
+    let mut pair = Pair::with_keys(size, ORIGINS);
+    pair.keep();
+    pair.meet();
+    pair.part();
+    pair.change_own(size, changed);
+    let restored = pair.restore();
+    drop(pair);
     let (elements, removed) = (size / 10, size);
     let full = |removed: usize| {
         (options.progress)(&format!("a set of {elements} elements after {removed} removals"));
         Pair::with_set(elements, removed).meet()
     };
     let (fresh, churned) = (full(0), full(removed));
-    Large { size, join, heal, heal_small, idle, idle_small, elements, removed, fresh, churned }
+    Large {
+        size,
+        join,
+        heal,
+        heal_small,
+        idle,
+        idle_small,
+        restored,
+        changed,
+        elements,
+        removed,
+        fresh,
+        churned,
+    }
 }
 
 /// Runs everything.

@@ -85,9 +85,10 @@ impl From<WriteError> for ApiError {
             WriteError::KeysExhausted { .. } => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "keys-exhausted", sentence)
             }
-            WriteError::Update(_) | WriteError::LostUpdates | WriteError::Forked { .. } => {
-                ApiError::stopped(sentence)
-            }
+            WriteError::Update(_)
+            | WriteError::LostUpdates
+            | WriteError::LostMetadata
+            | WriteError::Forked { .. } => ApiError::stopped(sentence),
             _ => ApiError::bad_request(sentence),
         }
     }
