@@ -5,7 +5,7 @@ use crate::{
     lineage::Lineage,
     value::{Blob, Piece},
 };
-use crdt_core::{Dot, Merge, ReplicaId, Rows};
+use crdt_core::{Dot, ReplicaId, Rows};
 use g_counter::GCounter;
 use lww_register::{HybridTime, LwwRegister, Stamp};
 use or_set::Slice;
@@ -27,7 +27,7 @@ use std::{
 /// # Invariant
 ///
 /// `since < until`, and every counter in the pieces lies in between. The dots that sets have lost are anybody's. `deps`
-/// ascend, one for each replica, and none is of the origin.
+/// ascend, one for each replica, and none is of the origin. The pieces ascend by their newest updates.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) origin: ReplicaId,
@@ -136,18 +136,6 @@ impl Body {
             }
             Body::Custom(bytes) => Piece::decode(kind, bytes, registry)?,
         })
-    }
-}
-
-/// Joins the pieces that several batches have of one key. Births that died in another batch go.
-pub(crate) fn join(one: &mut Piece, other: Piece) {
-    match (one, other) {
-        (Piece::GCounter(one), Piece::GCounter(other)) => drop(one.merge_owned(other)),
-        (Piece::PnCounter(one), Piece::PnCounter(other)) => drop(one.merge_owned(other)),
-        (Piece::Register(one), Piece::Register(other)) => drop(one.merge_owned(other)),
-        (Piece::Set(one), Piece::Set(other)) => one.join(other),
-        (Piece::Custom(one), Piece::Custom(other)) => drop(one.merge_erased(&*other)),
-        _ => unreachable!("a key has one kind"),
     }
 }
 

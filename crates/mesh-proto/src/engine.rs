@@ -369,6 +369,7 @@ impl Engine {
         let news: Vec<ReplicaId> = self.space.version().difference(&self.durable).map(|(id, _)| id).collect();
         if !news.is_empty() {
             self.durable.clone_from(self.space.version());
+            self.sessions.values_mut().for_each(|session| session.inn.is_unsettled = true);
             self.note_news(&news, now);
         }
         self.timeline.note(now.mono, &self.durable);

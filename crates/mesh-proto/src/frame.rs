@@ -476,7 +476,7 @@ impl Columns<'_> {
         } else {
             None
         };
-        let mut pieces = Vec::new();
+        let (mut pieces, mut last) = (Vec::new(), since);
         let count = self.bits.number(&mut self.odds.pieces);
         for _ in 0..self.within(count, self.bytes.rest().len())? {
             let before = self.bytes.position();
@@ -489,9 +489,11 @@ impl Columns<'_> {
             };
             let behind = self.bits.number(&mut self.odds.newest);
             let newest = self.minus(until, behind)?;
-            if newest <= since {
+            // An update is one key's, and each piece has one of its own.
+            if newest <= last {
                 return Err(self.invalid());
             }
+            last = newest;
             let body = self.body(&key.kind, since, until, names)?;
             if self.bytes.position() == before && self.bytes.byte()? != 0 {
                 return Err(self.invalid());

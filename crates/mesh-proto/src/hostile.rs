@@ -426,8 +426,8 @@ fn damaged_frames() {
     let set = Body::Set { births: vec![(1, b"x".to_vec()), (4, b"y".to_vec())], deaths: dots };
     let written = Written { time: HybridTime::from_millis(7), counter: 3, value: b"v".to_vec() };
     let bodies = [
-        ("s", Kind::Set, 5, set),
         ("r", Kind::Register, 3, Body::Register(Some(written))),
+        ("s", Kind::Set, 5, set),
         ("n", Kind::PnCounter, 6, Body::PnCounter(3, 4)),
     ];
     let pieces =

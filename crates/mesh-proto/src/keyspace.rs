@@ -2,7 +2,7 @@
 
 use crate::{
     BadPiece, Key, Kind, Registry,
-    batch::{self, Batch, BatchPiece},
+    batch::{Batch, BatchPiece},
     lineage::Lineage,
     staging::StagedPiece,
     stream::End,
@@ -11,7 +11,7 @@ use crate::{
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
 use or_set::Kernel;
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry as MapEntry},
+    collections::{BTreeMap, BTreeSet},
     ops::{Bound, Range, RangeBounds},
     sync::Arc,
 };
@@ -78,7 +78,7 @@ pub(crate) struct Keyspace {
     entries: BTreeMap<KeyId, Entry>,
     next_id: KeyId,
     /// For each leader its newest dot in each key; older ones coalesce away.
-    index: BTreeMap<ReplicaId, BTreeMap<u64, KeyId>>,
+    index: Index,
     version: VersionVector,
     /// Which runs made the updates of each replica.
     lineages: Lineages,
@@ -216,12 +216,7 @@ impl Keyspace {
     /// Notes that `dot` is the newest of its leader in this key.
     fn record(&mut self, id: KeyId, dot: Dot) {
         let entry = self.entries.get_mut(&id).expect("recorded for an existing key");
-        let before = entry.newest.get(dot.replica);
-        if entry.newest.advance(dot) {
-            let index = self.index.entry(dot.replica).or_default();
-            index.remove(&before);
-            index.insert(dot.counter, id);
-        }
+        record(&mut self.index, &mut entry.newest, id, dot);
     }
 
     fn after_change(&mut self, id: KeyId, hash_before: u64, deaths_before: usize) {
@@ -322,7 +317,7 @@ impl Keyspace {
         for batch in batches {
             until.advance(Dot::new(batch.origin, batch.until));
         }
-        let mut pieces: BTreeMap<&Key, (VersionVector, Piece)> = BTreeMap::new();
+        let mut pieces = Vec::with_capacity(batches.iter().map(|batch| batch.pieces.len()).sum());
         let mut lineages = Lineages::new();
         for batch in batches {
             let origin = batch.origin;
@@ -331,25 +326,25 @@ impl Keyspace {
             for (key, newest, piece) in batch.pieces(&self.registry) {
                 let bad = |why| (origin, key.clone(), why);
                 let piece = piece.map_err(bad)?;
+                let id = self.ids.get(key).copied();
                 let holder = self.index.get(&origin).and_then(|index| index.get(&newest.counter));
-                if holder.is_some_and(|id| self.entries[id].key != *key) {
+                if holder.is_some_and(|holder| id != Some(*holder)) {
                     return Err(bad(BadPiece::Taken(newest)));
                 }
-                let named: VersionVector = [(origin, newest.counter)].into_iter().collect();
-                let mine = self.get(key).map(|entry| &entry.value);
-                piece.check(&at, &named, me, mine).map_err(bad)?;
-                match pieces.entry(key) {
-                    MapEntry::Vacant(entry) => drop(entry.insert((named, piece))),
-                    MapEntry::Occupied(mut entry) => {
-                        let (all, joined) = entry.get_mut();
-                        all.merge(&named);
-                        batch::join(joined, piece);
-                    }
-                }
+                let mine = id.map(|id| &self.entries[&id].value);
+                piece.check(&at, &[(origin, newest.counter)], me, mine).map_err(bad)?;
+                pieces.push((key, id, newest, piece));
             }
         }
-        let pieces = pieces.into_iter().map(|(key, (newest, piece))| (key.clone(), newest, piece)).collect();
-        self.apply(Decoded { until, floor: None, lineages, pieces });
+        // Each batch comes after those that it depends on, so what it ended is there to be ended.
+        let seen = self.version.clone();
+        let at = Interval { seen: &seen, until: &until };
+        for (key, id, newest, piece) in pieces {
+            let id = id
+                .unwrap_or_else(|| self.entry_id(key).expect("the piece was decoded, so its type is known"));
+            self.join(id, piece, [newest], &at, false);
+        }
+        self.advance(&seen, &until, lineages);
         Ok(())
     }
 
@@ -387,7 +382,8 @@ impl Keyspace {
                 if matches!(piece, Piece::Set(slice) if slice.has_survivors() != floor.is_some()) {
                     return Err(BadPiece::Survivors);
                 }
-                piece.check(&at, newest, me, self.get(key).map(|entry| &entry.value))
+                let newest: Vec<_> = newest.iter().collect();
+                piece.check(&at, &newest, me, self.get(key).map(|entry| &entry.value))
             };
             check().map_err(|why| (key.clone(), why))?;
         }
@@ -409,14 +405,14 @@ impl Keyspace {
             if whole && key.kind == Kind::Set {
                 mentioned.insert(id);
             }
-            self.join(id, piece, &newest, &at, whole);
+            self.join(id, piece, dots(&newest), &at, whole);
         }
         if let Some(floor) = floor {
             self.compared += 1;
             let sets =
                 self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
             for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {
-                self.join(id, Piece::no_survivors(), &VersionVector::new(), &at, true);
+                self.join(id, Piece::no_survivors(), [], &at, true);
             }
             // Removals that the sender has forgotten and that were new here are unknown here too.
             for (id, have, forgotten) in seen.zip(&floor) {
@@ -425,12 +421,16 @@ impl Keyspace {
                 }
             }
         }
+        self.advance(&seen, &until, lineages)
+    }
+
+    fn advance(&mut self, seen: &VersionVector, until: &VersionVector, lineages: Lineages) -> bool {
         for (origin, lineage) in lineages {
             if seen.get(origin) < until.get(origin) {
                 self.lineages.entry(origin).or_default().adopt(&lineage);
             }
         }
-        self.version.merge(&until)
+        self.version.merge(until)
     }
 
     /// The run `tag` of replica `id` makes its updates from `first` on.
@@ -447,17 +447,31 @@ impl Keyspace {
         self.lineages.get(&id)?.fork(theirs.get(&id)?, last.min(self.version.get(id)))
     }
 
-    fn join(&mut self, id: KeyId, piece: Piece, newest: &VersionVector, at: &Interval<'_>, whole: bool) {
-        let entry = self.entries.get_mut(&id).expect("joined into an existing key");
-        let (before, deaths) = (entry.hash, deaths_of(&entry.value));
-        let changed = entry.value.apply(piece, at, entry.seed, &mut entry.hash);
-        self.after_change(id, before, deaths);
-        for (replica, counter) in newest.iter() {
-            self.record(id, Dot::new(replica, counter));
+    fn join(
+        &mut self,
+        id: KeyId,
+        piece: Piece,
+        newest: impl IntoIterator<Item = Dot>,
+        at: &Interval<'_>,
+        whole: bool,
+    ) {
+        let Keyspace { entries, index, fingerprint, deaths, mortal, dirty, .. } = self;
+        let entry = entries.get_mut(&id).expect("joined into an existing key");
+        let (hash, deaths_before) = (entry.hash, deaths_of(&entry.value));
+        let mut changed = entry.value.apply(piece, at, entry.seed, &mut entry.hash);
+        *fingerprint = fingerprint.wrapping_sub(hash).wrapping_add(entry.hash);
+        let deaths_after = deaths_of(&entry.value);
+        *deaths = *deaths + deaths_after - deaths_before;
+        if deaths_after > 0 {
+            mortal.insert(id);
         }
-        if changed || !newest.is_empty() {
+        for dot in newest {
+            record(index, &mut entry.newest, id, dot);
+            changed = true;
+        }
+        if changed {
             // What died by comparison is in no slice, so such a set is stored whole.
-            *self.dirty.entry(id).or_insert(false) |= whole;
+            *dirty.entry(id).or_insert(false) |= whole;
         }
     }
 
@@ -472,7 +486,7 @@ impl Keyspace {
         let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
         let id = self.entry_id(&key)?;
         let nothing = VersionVector::new();
-        self.join(id, piece, &newest, &Interval { seen: &nothing, until: &nothing }, false);
+        self.join(id, piece, dots(&newest), &Interval { seen: &nothing, until: &nothing }, false);
         let stored = &mut self.entries.get_mut(&id).expect("just joined").stored;
         if base {
             stored.base_bytes = bytes_stored;
@@ -540,6 +554,23 @@ pub(crate) struct Decoded {
     floor: Option<VersionVector>,
     lineages: Lineages,
     pieces: Vec<(Key, VersionVector, Piece)>,
+}
+
+/// The index from dots to keys.
+type Index = BTreeMap<ReplicaId, BTreeMap<u64, KeyId>>;
+
+/// Notes that `dot` is the newest of its leader in a key.
+fn record(index: &mut Index, newest: &mut VersionVector, id: KeyId, dot: Dot) {
+    let before = newest.get(dot.replica);
+    if newest.advance(dot) {
+        let index = index.entry(dot.replica).or_default();
+        index.remove(&before);
+        index.insert(dot.counter, id);
+    }
+}
+
+fn dots(vector: &VersionVector) -> impl Iterator<Item = Dot> {
+    vector.iter().map(|(id, counter)| Dot::new(id, counter))
 }
 
 /// What tells the hash of a key's value from that of others.

@@ -229,6 +229,8 @@ pub(crate) struct Inbound {
     waiting: VecDeque<(u64, VersionVector)>,
     /// Those among them that were overtaken by one all of which is durable. They pass for missing until they are too.
     overtaken: Vec<(u64, VersionVector)>,
+    /// Something may have become durable since the last look.
+    pub(crate) is_unsettled: bool,
 }
 
 impl Inbound {
@@ -242,6 +244,7 @@ impl Inbound {
             lazy: BTreeSet::new(),
             waiting: [(1, greeting.clone())].into(),
             overtaken: Vec::new(),
+            is_unsettled: true,
         }
     }
 
@@ -266,6 +269,7 @@ impl Inbound {
 
     /// Notes that a frame came that had not come before, and what has to be durable before it is done with.
     pub(crate) fn note(&mut self, number: u64, needs: VersionVector) {
+        self.is_unsettled = true;
         let Received { last, missing, durable } = &mut self.received;
         if number <= *durable {
             if self.overtaken.len() < MAX_FRAMES {
@@ -302,6 +306,9 @@ impl Inbound {
 
     /// Finds up to which frame everything is durable; true if that has changed.
     pub(crate) fn settle(&mut self, durable: &VersionVector) -> bool {
+        if !std::mem::take(&mut self.is_unsettled) {
+            return false;
+        }
         while self.waiting.front().is_some_and(|(_, needs)| durable.covers(needs).is_ok()) {
             self.waiting.pop_front();
         }

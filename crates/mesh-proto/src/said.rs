@@ -6,7 +6,8 @@ use crate::{
     sync::MAX_REPLICAS,
 };
 use crdt_core::ReplicaId;
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use version_vector::VersionVector;
 
 /// The replicas that one side names by their places.

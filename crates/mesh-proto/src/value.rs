@@ -230,12 +230,15 @@ impl Piece {
     pub(crate) fn check(
         &self,
         at: &Interval<'_>,
-        newest: &VersionVector,
+        newest: &[(ReplicaId, u64)],
         me: ReplicaId,
         mine: Option<&Value>,
     ) -> Result<(), BadPiece> {
         // Rows are stored and sent on by who wrote since; a row that nobody wrote would stay in memory.
-        let named = |rows: &Rows| match rows.iter().find(|(id, _)| newest.get(*id) == 0) {
+        let named = |rows: &Rows| match rows
+            .iter()
+            .find(|(id, _)| newest.binary_search_by_key(id, |row| row.0).is_err())
+        {
             Some((id, _)) => Err(BadPiece::Unnamed(id)),
             None => Ok(()),
         };
@@ -261,7 +264,7 @@ impl Piece {
                 named(counter.increments())?;
                 named(counter.decrements())?;
                 if let Some(Value::PnCounter(mine)) = mine {
-                    for id in newest.iter().map(|row| row.0) {
+                    for (id, _) in newest.iter().copied() {
                         let (theirs, ours) = (rows_of(counter, id), rows_of(mine, id));
                         let joined = theirs.0.max(ours.0).checked_add(theirs.1.max(ours.1));
                         joined.ok_or(BadPiece::Overflow(id))?;

@@ -189,7 +189,8 @@ impl Keyspace {
         }
         let mine = self.get(&key).map(|entry| &entry.value).filter(|_| joins);
         let refused = joins && piece.leave_own(me, mine);
-        piece.check(&Interval { seen: until, until }, &newest, me, mine)?;
+        let rows: Vec<_> = newest.iter().collect();
+        piece.check(&Interval { seen: until, until }, &rows, me, mine)?;
         Ok(Checked { key, newest, piece, refused })
     }
 
