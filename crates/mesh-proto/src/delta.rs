@@ -237,6 +237,6 @@ impl Engine {
         for (origin, _) in until.iter() {
             self.came_nearer(origin, now);
         }
-        progress
+        progress.map(drop)
     }
 }

@@ -419,6 +419,23 @@ fn early_batches_are_bounded() {
     assert_eq!(engine.version(), &VersionVector::new());
 }
 
+/// The batches of the first origin each wait for one of the second, which come behind them.
+#[test]
+fn a_frame_with_more_than_there_is_room_for_is_taken_by_and_by() {
+    let config = Config { max_early: 10 * counted(PEER, 1, 2).bytes(), ..Config::default() };
+    let mut engine = Disk::default().open(ME, config);
+    let hello = Disk::default().open(PEER, Config::default()).hello();
+    engine.connect(LINK, &engine.hello(), hello, NOW).unwrap();
+    let (first, second) = (3, 4);
+    let after =
+        |n| Arc::new(Batch { deps: vec![Dot::new(ReplicaId::new(second), n)], ..alone(first, n - 1, n) });
+    let batches = (1..=100).map(after).chain((1..=100).map(|n| counted(second, n - 1, n))).collect();
+    engine.handle(LINK, frame_of(2, batches), NOW).unwrap();
+    Disk::default().settle(&mut engine);
+    assert_eq!(engine.version(), &vector([(first, 100), (second, 100)]));
+    assert_eq!(engine.early_bytes(), 0);
+}
+
 /// Frames whose every byte was once another one: none panics, and whatever is taken can be stored and recovered.
 #[test]
 fn damaged_frames() {

@@ -76,10 +76,17 @@ impl Engine {
                 session.out.lazy.insert(origin);
             }
         }
-        for passed in &frame.batches {
-            self.take_batch(at, peer, passed, now)?;
+        let mut batches: Vec<&Passed> = frame.batches.iter().collect();
+        while !batches.is_empty() {
+            let mut refused = Vec::new();
+            for passed in batches {
+                if !self.take_batch(at, peer, passed, now)? {
+                    refused.push(passed);
+                }
+            }
+            // What became visible has made room for others.
+            batches = if self.progress(peer, now)? { refused } else { Vec::new() };
         }
-        self.progress(peer, now)?;
         for (origin, counter) in needs.iter() {
             if counter > self.space.version().get(origin) {
                 // Whoever brings an origin's batches has none of these: they would have been in the frame.
@@ -156,13 +163,14 @@ impl Engine {
         self.peers[&peer].known.get(origin).max(self.sessions[&at].inn.early.get(origin))
     }
 
+    /// Takes a batch, if it is new; false if there is no room for it.
     fn take_batch(
         &mut self,
         at: SessionId,
         peer: ReplicaId,
         passed: &Passed,
         now: Now,
-    ) -> Result<(), HandleError> {
+    ) -> Result<bool, HandleError> {
         let batch = &passed.batch;
         let (origin, hops) = (batch.origin, passed.hops.saturating_add(1));
         if let Some(lineage) = &batch.lineage
@@ -182,10 +190,11 @@ impl Engine {
             let is_ready = batch.since <= version.get(origin)
                 && batch.deps.iter().all(|dep| dep.counter <= version.get(dep.replica));
             let limit = if is_ready { usize::MAX } else { self.config.max_early };
-            if self.relay.early.push(batch, limit) {
-                self.relay.log.push(batch.clone(), self.config.retain);
-                self.note_news(&[origin], now);
+            if !self.relay.early.push(batch, limit) {
+                return Ok(false);
             }
+            self.relay.log.push(batch.clone(), self.config.retain);
+            self.note_news(&[origin], now);
             // Whoever brings the first one had something of the origin before this leader had anything: so these make no
             // circle, as they could if another were taken each time that it happens to be first.
             if parent.is_none() {
@@ -216,7 +225,7 @@ impl Engine {
                 self.set_mode(at, origin, false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// From now on an origin's batches come by this connection, and not by the one before.
@@ -263,14 +272,14 @@ impl Engine {
         self.relay.early.reaches(origin, self.space.version().get(origin))
     }
 
-    /// Makes visible, in one step, what has all that it depends on.
-    pub(crate) fn progress(&mut self, peer: ReplicaId, now: Now) -> Result<(), HandleError> {
+    /// Makes visible, in one step, what has all that it depends on; says whether there was anything.
+    pub(crate) fn progress(&mut self, peer: ReplicaId, now: Now) -> Result<bool, HandleError> {
         if self.relay.early.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let batches = self.relay.early.take(self.space.version());
         if batches.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let version = self.space.version();
         let events = batches.iter().fold((0, version.clone()), |(events, mut have), batch| {
@@ -304,7 +313,7 @@ impl Engine {
         for origin in origins {
             self.came_nearer(origin, now);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// More of an origin's updates are here: if some are still missing, they are waited for anew.
