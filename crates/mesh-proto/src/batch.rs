@@ -3,6 +3,7 @@
 use crate::{
     BadPiece, Key, Kind, Registry,
     lineage::Lineage,
+    planted::{self, Bug},
     value::{Blob, Piece},
 };
 use crdt_core::{Dot, ReplicaId, Rows};
@@ -129,7 +130,9 @@ impl Body {
                 Piece::Register(register)
             }
             Body::Set { births, deaths } => {
-                let births = births.iter().map(|(at, element)| (Dot::new(origin, *at), element.clone()));
+                let dot =
+                    |at: u64| Dot::new(origin, if planted::is(Bug::WrongDot) { (at - 1).max(1) } else { at });
+                let births = births.iter().map(|(at, element)| (dot(*at), element.clone()));
                 let deaths = deaths.iter().map(|(at, killed)| (Dot::new(origin, *at), *killed));
                 let slice = Slice::from_parts(births.collect(), deaths.collect());
                 Piece::Set(slice.ok_or_else(|| bad("its dots are out of order".into()))?)

@@ -1,6 +1,9 @@
 //! Batches that came before what they depend on.
 
-use crate::batch::Batch;
+use crate::{
+    batch::Batch,
+    planted::{self, Bug},
+};
 use crdt_core::ReplicaId;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,10 +84,12 @@ impl Early {
             while let Some(first) = of_origin.first_entry() {
                 let batch = first.get();
                 if batch.until > have {
-                    if batch.since > have {
+                    if batch.since > have && !planted::is(Bug::GapSkipped) {
                         break;
                     }
-                    if let Some(missing) = batch.deps.iter().find(|dep| has(dep.replica) < dep.counter) {
+                    if let Some(missing) = batch.deps.iter().find(|dep| has(dep.replica) < dep.counter)
+                        && !planted::is(Bug::DependenciesIgnored)
+                    {
                         self.blocked.entry(missing.replica).or_default().insert(origin);
                         break;
                     }

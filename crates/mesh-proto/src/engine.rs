@@ -6,12 +6,13 @@ use crate::{
     message,
     peer::{Peer, Session, Timeline},
     persist,
+    planted::{self, Bug},
     reconcile::Reconciling,
     relay::Relay,
     value::Value,
 };
 use crdt_core::{Dot, Dotted, ReplicaId, Tick, UpdateError, Writer};
-use lww_register::HybridTime;
+use lww_register::{HybridTime, Stamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -284,9 +285,11 @@ impl Engine {
         };
         let durable = recovered.space.version().clone();
         let relay = Relay::new(found.replica, &durable);
+        let forgotten = u64::from(planted::is(Bug::DotsReused));
+        let last = durable.get(found.replica).saturating_sub(forgotten);
         Ok(Engine {
             config,
-            writer: Writer::resume(found.replica, durable.get(found.replica)),
+            writer: Writer::resume(found.replica, last),
             identity: found,
             identity_dirty: fresh,
             former: recovered.former,
@@ -359,6 +362,9 @@ impl Engine {
             persist::write_space(&mut self.space, &self.durable, &mut commit);
         }
         persist::write_replies(&mut self.replies, &mut commit);
+        if planted::is(Bug::ReplyNotStored) {
+            commit.puts.retain(|(key, _)| key[0] != b'r');
+        }
         self.committing = true;
         Some(commit)
     }
@@ -401,10 +407,11 @@ impl Engine {
         };
         // What is yet to be cut into a batch must be cut with its removals too.
         let me = self.identity.replica;
+        let is_mine = |id| id == me && !planted::is(Bug::UncutRemovalsForgotten);
         let cut: VersionVector = self
             .durable
             .iter()
-            .map(|(id, n)| (id, if id == me { n.min(self.relay.cut) } else { n }))
+            .map(|(id, n)| (id, if is_mine(id) { n.min(self.relay.cut) } else { n }))
             .collect();
         let everywhere = self.peers.values().fold(cut.clone(), |all, peer| common(&all, &peer.known));
         self.space.forget_deaths(&everywhere);
@@ -471,7 +478,14 @@ impl Engine {
                 Ok(within(writer, counter, |counter, tick| counter.decrement(tick, *by))?)
             }
             (Value::Register(register), Op::Assign(bytes)) => {
-                let set = register.set(writer.tick(), HybridTime::from_millis(now.wall), bytes.clone())?;
+                let time = HybridTime::from_millis(now.wall);
+                let set = if planted::is(Bug::LocalClock) {
+                    let set = Stamp::new(time, writer.tick().take()?);
+                    register.set_at(set, bytes.clone());
+                    set
+                } else {
+                    register.set(writer.tick(), time, bytes.clone())?
+                };
                 stamp = Some(set);
                 Ok(Some(Dot::new(set.replica, set.counter)))
             }
@@ -559,7 +573,7 @@ impl Engine {
         }
     }
 
-    fn receipt(&self, before: u64, stamp: Option<lww_register::Stamp>) -> Receipt {
+    fn receipt(&self, before: u64, stamp: Option<Stamp>) -> Receipt {
         let last = self.writer.last();
         Receipt {
             replica: self.identity.replica,

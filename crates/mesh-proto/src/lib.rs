@@ -78,6 +78,8 @@ mod news;
 mod op;
 mod peer;
 mod persist;
+#[cfg_attr(not(planted), expect(unreachable_pub, reason = "exported where bugs can be planted"))]
+mod planted;
 mod read;
 mod reconcile;
 mod relay;
@@ -101,6 +103,8 @@ pub use message::{
 pub use op::{MAX_BLOB, Op, Receipt, WriteError};
 pub use peer::{PeerStatus, SessionId};
 pub use persist::{RecoverError, Recovery, STORE_VERSION};
+#[cfg(planted)]
+pub use planted::{Bug, plant};
 pub use read::{ChangedKey, Snapshot};
 pub use staging::Taken;
 pub use value::{BadPiece, Blob};

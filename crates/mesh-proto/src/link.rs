@@ -2,6 +2,7 @@
 
 use crate::{
     frame::Received,
+    planted::{self, Bug},
     said::{Names, Said},
 };
 use crdt_core::{Dot, Merge, ReplicaId};
@@ -190,6 +191,9 @@ impl Outbound {
                 kept.push_back(frame);
                 continue;
             }
+            if planted::is(Bug::BufferReset) {
+                continue;
+            }
             self.is_urgent = true;
             for (place, _, earlier) in frame.told {
                 self.untold.extend(self.names.get(place));
@@ -309,7 +313,8 @@ impl Inbound {
         if !std::mem::take(&mut self.is_unsettled) {
             return false;
         }
-        while self.waiting.front().is_some_and(|(_, needs)| durable.covers(needs).is_ok()) {
+        let early = planted::is(Bug::AcknowledgedEarly);
+        while self.waiting.front().is_some_and(|(_, needs)| early || durable.covers(needs).is_ok()) {
             self.waiting.pop_front();
         }
         let settled = self.waiting.front().map_or(self.received.last, |(number, _)| number - 1);

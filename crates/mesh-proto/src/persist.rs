@@ -9,6 +9,7 @@ use crate::{
     codec::{decode_whole, encode},
     idempotency::Replies,
     keyspace::{KeyPiece, Keyspace, Lineages, Stored},
+    planted::{self, Bug},
     reconcile::Lost,
 };
 use crdt_core::ReplicaId;
@@ -122,7 +123,10 @@ pub(crate) fn write_former(former: &[ReplicaId], commit: &mut Commit) {
 
 /// Writes what changed in `space` since `durable`.
 pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit: &mut Commit) {
-    let (dirty, gone) = space.take_dirty();
+    let (mut dirty, gone) = space.take_dirty();
+    if planted::is(Bug::HeaderFirst) && dirty.len() > 1 {
+        dirty.pop_last();
+    }
     for (key, stored) in gone {
         delete_pieces(&key, stored, commit);
         commit.deletes.push(row_key(&key, 0));

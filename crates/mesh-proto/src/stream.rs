@@ -25,6 +25,7 @@ use crate::{
     Key, Kind, Part,
     codec::encode,
     keyspace::{KeyId, KeyPiece, Keyspace, Lineages},
+    planted::{self, Bug},
     staging::Taken,
 };
 use crdt_core::ReplicaId;
@@ -114,7 +115,8 @@ impl Walk {
         // A delta claims what it has: of a vector that is ahead of this one, only the common part.
         let since: VersionVector =
             known.zip(space.version()).map(|(id, theirs, mine)| (id, theirs.min(mine))).collect();
-        let survivors = since.is_empty() || since.covers(space.floor()).is_err();
+        let survivors =
+            since.is_empty() || since.covers(space.floor()).is_err() && !planted::is(Bug::FloorIgnored);
         let at = if survivors {
             Place::Keys { next: 0, end: space.next_id() }
         } else {
@@ -129,7 +131,7 @@ impl Walk {
         if self.survivors {
             self.compared != space.compared()
         } else {
-            self.since.covers(space.floor()).is_err()
+            self.since.covers(space.floor()).is_err() && !planted::is(Bug::FloorIgnored)
         }
     }
 
@@ -143,9 +145,9 @@ impl Walk {
             }
             let limit = if self.passes < MAX_PASSES { limit } else { usize::MAX };
             if !self.pass(space, out, limit, &mut visits) {
-                return false;
+                return planted::is(Bug::FirstPartClaimsAll);
             }
-            if begins {
+            if begins || planted::is(Bug::ClosingPassSkipped) {
                 return true;
             }
             self.passes += 1;
@@ -307,13 +309,19 @@ impl Sending {
 
     /// Whether the delta has to begin anew.
     pub(crate) fn is_void(&self, space: &Keyspace) -> bool {
-        self.until.is_none() && (self.gone_bytes > MAX_GONE || self.walk.is_void(space))
+        self.until.is_none()
+            && (self.gone_bytes > MAX_GONE || self.walk.is_void(space))
+            && !planted::is(Bug::VoidDeltaSent)
     }
 
     /// A set has vanished.
     pub(crate) fn note_gone(&mut self, key: &Key) {
         // Without survivors, nothing vanishes of which there may be a piece; and who has to begin anew need not know.
-        if self.until.is_none() && self.walk.survivors && self.gone_bytes <= MAX_GONE {
+        if self.until.is_none()
+            && self.walk.survivors
+            && self.gone_bytes <= MAX_GONE
+            && !planted::is(Bug::GoneNotSaid)
+        {
             self.gone_bytes += key.name.len() + std::mem::size_of::<Key>();
             self.gone.push(key.clone());
         }

@@ -5,6 +5,7 @@ use crate::{
     codec::encode,
     link::{Inbound, Outbound},
     peer::{Peer, Session},
+    planted::{self, Bug},
     reconcile::{Dealings, Exchange},
     stream::Sending,
 };
@@ -161,6 +162,9 @@ impl Engine {
                     let durable = self.durable.clone();
                     let peer = self.peer(id);
                     // It may be old, and the peer known to have more: what was told must not be forgotten.
+                    if planted::is(Bug::AliveTakesBack) {
+                        peer.known.clone_from(&durable);
+                    }
                     peer.known.merge(&durable);
                     match (std::mem::replace(&mut peer.diverged, diverged), diverged) {
                         (_, false) => peer.dealings.agree(),
@@ -182,7 +186,7 @@ impl Engine {
                     return Err(HandleError::Forked { replica: me, from });
                 }
                 if self.lacks_own(last) {
-                    if !std::mem::replace(&mut self.lost_updates, true) {
+                    if !planted::is(Bug::AmnesiaIgnored) && !std::mem::replace(&mut self.lost_updates, true) {
                         let have = self.writer.last();
                         self.events.push_back(Event::LostUpdates { have, peer_has: last });
                     }
@@ -238,7 +242,7 @@ impl Engine {
     /// bounded size that all connections share, and what is no longer in it as one delta of merged state. So a slow
     /// peer costs the memory of that delta, whatever it misses.
     pub fn poll(&mut self, session: SessionId, now: Now) -> Option<Message> {
-        if !self.is_durable() {
+        if !self.is_durable() && !planted::is(Bug::TalksBeforeDurable) {
             return None;
         }
         if let Some((lineage, last)) = self.sessions.get_mut(&session)?.lineage.take() {

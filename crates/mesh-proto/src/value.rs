@@ -5,6 +5,7 @@ use crate::{
     batch::{Body, Written},
     codec::{decode_whole, encode},
     custom::Erased,
+    planted::{self, Bug},
 };
 use crdt_core::{Dot, Merge, ReplicaId, Rows, wire::Wire};
 use g_counter::GCounter;
@@ -135,7 +136,7 @@ impl Value {
             Value::GCounter(counter) => Body::GCounter(counter.get(origin)),
             Value::PnCounter(counter) => {
                 let (up, down) = rows_of(counter, origin);
-                Body::PnCounter(up, down)
+                Body::PnCounter(up, if planted::is(Bug::SplitCounter) && up > 0 { 0 } else { down })
             }
             Value::Register(register) => Body::Register(match (register.stamp(), register.get()) {
                 (Some(stamp), Some(value)) if stamp.replica == origin && stamp.counter > since => {
@@ -157,11 +158,24 @@ impl Value {
     pub(crate) fn apply(&mut self, piece: Piece, at: &Interval<'_>, seed: u64, hash: &mut u64) -> bool {
         let grew = match (&mut *self, piece) {
             (Value::Set(kernel), Piece::Set(slice)) => {
-                return kernel
-                    .apply(slice, at.seen, at.until, &mut |change| hash_change(hash, seed, &change));
+                let nothing = VersionVector::new();
+                let seen = if planted::is(Bug::DeadRevived) { &nothing } else { at.seen };
+                return kernel.apply(slice, seen, at.until, &mut |change| hash_change(hash, seed, &change));
             }
-            (Value::GCounter(mine), Piece::GCounter(theirs)) => mine.merge_owned(theirs),
+            (Value::GCounter(mine), Piece::GCounter(theirs)) => {
+                let again = |(id, n)| (id, if theirs.get(id) == n { n + n } else { n });
+                if planted::is(Bug::CountedTwice) {
+                    *mine = GCounter::from(mine.rows().iter().map(again).collect::<Rows>());
+                }
+                mine.merge_owned(theirs)
+            }
             (Value::PnCounter(mine), Piece::PnCounter(theirs)) => mine.merge_owned(theirs),
+            (Value::Register(mine), Piece::Register(theirs))
+                if planted::is(Bug::TieKept)
+                    && mine.stamp().map(|stamp| stamp.time) == theirs.stamp().map(|stamp| stamp.time) =>
+            {
+                false
+            }
             (Value::Register(mine), Piece::Register(theirs)) => mine.merge_owned(theirs),
             (Value::Custom(mine), Piece::Custom(theirs)) => mine.merge_erased(&*theirs),
             // The kind of a piece is the kind of its key, and so is the value's.

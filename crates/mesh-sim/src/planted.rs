@@ -1,8 +1,10 @@
+#[cfg(planted)]
+use mesh_proto::Bug;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A bug that the suite can be asked to plant, to show that it is found: in what surrounds the engine, or in a user's
-/// own type.
+/// A bug that the suite can be asked to plant, to show that it is found: in what surrounds the engine, in a user's own
+/// type, or, in a build with `--cfg planted`, in the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -23,10 +25,14 @@ pub enum Planted {
     NotMonotone,
     /// A merge in which each side keeps its own value of a tie.
     LocalTie,
+    /// A bug of the engine.
+    #[cfg(planted)]
+    #[serde(untagged)]
+    Engine(Bug),
 }
 
 impl Planted {
-    /// All of them.
+    /// Those that any build has.
     pub const ALL: &[Planted] = &[
         Planted::SentBeforeDurable,
         Planted::AcknowledgedBeforeDurable,
@@ -37,6 +43,20 @@ impl Planted {
         Planted::NotMonotone,
         Planted::LocalTie,
     ];
+
+    /// All that this build has.
+    pub fn all() -> impl Iterator<Item = Planted> {
+        let all = Planted::ALL.iter().copied();
+        #[cfg(planted)]
+        let all = all.chain(Bug::ALL.iter().copied().map(Planted::Engine));
+        all
+    }
+
+    /// What it is in the engine.
+    #[cfg(planted)]
+    pub(crate) fn in_engine(self) -> Option<Bug> {
+        if let Planted::Engine(bug) = self { Some(bug) } else { None }
+    }
 
     /// The name on the command line and in tables.
     pub const fn name(self) -> &'static str {
@@ -49,6 +69,8 @@ impl Planted {
             Planted::AddedTwice => "added-twice",
             Planted::NotMonotone => "not-monotone",
             Planted::LocalTie => "local-tie",
+            #[cfg(planted)]
+            Planted::Engine(bug) => bug.name(),
         }
     }
 
@@ -63,6 +85,8 @@ impl Planted {
             Planted::AddedTwice => "a retransmitted delta is counted on top of what is there",
             Planted::NotMonotone => "an optimised merge goes back to older rows",
             Planted::LocalTie => "a tie is kept as it is locally",
+            #[cfg(planted)]
+            Planted::Engine(bug) => bug.description(),
         }
     }
 }

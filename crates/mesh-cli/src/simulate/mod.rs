@@ -92,9 +92,8 @@ enum Suite {
 }
 
 fn planted() -> impl TypedValueParser<Value = Planted> {
-    PossibleValuesParser::new(Planted::ALL.iter().map(|planted| planted.name())).map(|name| {
-        let found = Planted::ALL.iter().find(|planted| planted.name() == name);
-        *found.expect("only these names are possible")
+    PossibleValuesParser::new(Planted::all().map(Planted::name)).map(|name| {
+        Planted::all().find(|planted| planted.name() == name).expect("only these names are possible")
     })
 }
 

@@ -52,6 +52,8 @@ impl Outcome {
 
 /// Runs a schedule to its end, and until all agree; stops at the first violation.
 pub(crate) fn run(schedule: &Schedule, own: &Arc<dyn Own>, planted: Option<Planted>) -> Outcome {
+    #[cfg(planted)]
+    mesh_proto::plant(planted.and_then(Planted::in_engine));
     let mut world = World::new(schedule, own.clone(), planted);
     let violation = world.play().err();
     Outcome {
