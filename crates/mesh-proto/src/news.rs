@@ -356,8 +356,8 @@ impl Engine {
         }
         let known = &self.peers[&self.sessions[&at].peer].known;
         let due = self.relay.overdue.iter().filter(|(_, due)| **due <= now.mono).map(|(id, _)| *id);
-        let lazy = &self.sessions[&at].inn.lazy;
-        let due = due.filter(|id| !planted::is(Bug::NeverGrafted) || !lazy.contains(id));
+        let due =
+            due.filter(|id| !(planted::is(Bug::NeverGrafted) && self.sessions[&at].inn.lazy.contains(id)));
         let due: Vec<ReplicaId> = due.filter(|id| known.get(*id) > self.space.version().get(*id)).collect();
         if due.is_empty() {
             return Vec::new();

@@ -51,7 +51,6 @@ bugs! {
     BufferReset "buffer-reset" "what was sent is dropped before it is acknowledged"
     AcknowledgedEarly "acknowledged-early" "what waits in memory is acknowledged as durable"
     TalksBeforeDurable "talks-before-durable" "messages go out while something is not durable"
-    AliveTakesBack "alive-takes-back" "an old sign of life takes back what a peer had told since"
     NeverGrafted "never-grafted" "what is announced on a pruned link is never asked for"
     DotsReused "dots-reused" "after a crash the last dot is given out again"
     AmnesiaIgnored "amnesia-ignored" "a leader goes on although a peer has more of its updates"

@@ -162,9 +162,6 @@ impl Engine {
                     let durable = self.durable.clone();
                     let peer = self.peer(id);
                     // It may be old, and the peer known to have more: what was told must not be forgotten.
-                    if planted::is(Bug::AliveTakesBack) {
-                        peer.known.clone_from(&durable);
-                    }
                     peer.known.merge(&durable);
                     match (std::mem::replace(&mut peer.diverged, diverged), diverged) {
                         (_, false) => peer.dealings.agree(),
