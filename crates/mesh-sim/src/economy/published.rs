@@ -10,8 +10,8 @@
 //! in the authors' program: see [`Prune::AcknowledgedBySome`]. For every micro-benchmark this makes next to no difference;
 //! with Retwis, where most objects are written once, it undoes most of BP.
 //!
-//! Retwis is drawn at random, there as here, and what it comes to grows with the followers that a few users happen to get:
-//! with a coefficient of 1 or more, two seeds differ by 10 to 20%, and classic deltas by a factor of two, since whether the
+//! Retwis is drawn at random, there as here, and what it comes to grows with the followers that a few users happen to get.
+//! It has a heavy tail: with a coefficient of 1, classic deltas of two seeds differ by a factor of two, since whether the
 //! deltas of an object ever stop going in circles depends on how often it is written. What was published is one draw. So
 //! [`DRAWS`] of them are made here, the ratio is taken within each, and the middle one is compared; the least and the
 //! greatest are told with it. A follow is known to all nodes at once, there when it has come.
