@@ -29,9 +29,8 @@ pub struct RedbStore {
     path: PathBuf,
     database: Database,
     poisoned: bool,
-    /// Held, never used: the operating system unlocks it when the process ends, however it ends. After the database in
-    /// this list, so that it is released after the database is closed.
-    _lock: File,
+    /// After the database in this list, so that it is released after the database is closed.
+    _lock: Lock,
 }
 
 impl RedbStore {
@@ -128,13 +127,25 @@ impl Store for RedbStore {
     }
 }
 
+/// A locked file: held, never used. The operating system unlocks it when the process ends, however it ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing it would not do: a child that is just being started has it open too, until it becomes another program.
+    fn drop(&mut self) {
+        // If that fails, it is unlocked when the last copy is closed.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Locks `path`'s lock file. redb locks the database as well, but only a lock that is apart from it can cover creating it.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let lock_path = with_suffix(path, ".lock");
     let lock = File::options().create(true).write(true).truncate(false).open(&lock_path);
     let lock = lock.map_err(|error| of_io(&lock_path, error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_path_buf() }),
         Err(TryLockError::Error(error)) => Err(of_io(&lock_path, error)),
     }
@@ -229,5 +240,22 @@ fn of_io(path: &Path, source: io::Error) -> StoreError {
         ErrorKind::InvalidData => StoreError::NotAStore { path, detail: source.to_string() },
         ErrorKind::UnexpectedEof => StoreError::Damaged { path, detail: source.to_string() },
         _ => StoreError::Io { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_released_although_a_child_has_inherited_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("leader.redb");
+        let held = lock(&path).expect("it is free");
+        assert!(matches!(lock(&path), Err(StoreError::InUse { .. })));
+        let inherited = held.0.try_clone().expect("a descriptor");
+        drop(held);
+        lock(&path).expect("it is free again");
+        drop(inherited);
     }
 }
