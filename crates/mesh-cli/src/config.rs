@@ -2,7 +2,7 @@
 
 use crate::Usage;
 use anyhow::{Context, Result};
-use mesh::{MAX_LEADER_NAME, Member, Topology};
+use mesh::{MAX_LEADER_NAME, Member, Metadata, Topology};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -131,6 +131,19 @@ pub(crate) struct Args {
     #[arg(long, value_parser = name)]
     cluster: Option<String>,
 
+    /// Take up the values without the version vector, if that is missing or damaged: a peer gives it back
+    ///
+    /// For one start. The leader goes on under a new id, and shows nothing and takes no writes until it has met a leader of
+    /// its mesh. What it had written and nobody else has seen it keeps, but for removals that it does not remember.
+    #[arg(long)]
+    without_metadata: bool,
+
+    /// With --without-metadata: give up updates of others that there are traces of and that no connected leader has
+    ///
+    /// Otherwise the leader waits for one that has them, and logs which they are.
+    #[arg(long, requires = "without_metadata")]
+    give_up_unreachable: bool,
+
     /// For tests: this leader's clock is ahead by so many milliseconds, or behind if negative
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     clock_offset: Option<i64>,
@@ -203,6 +216,7 @@ impl TryFrom<String> for Name {
 pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) data: PathBuf,
+    pub(crate) metadata: Metadata,
     pub(crate) listen: Address,
     pub(crate) api: Address,
     pub(crate) cluster: String,
@@ -250,6 +264,11 @@ impl Config {
                 .data
                 .or(file.data.map(|data| folder.map_or(data.clone(), |folder| folder.join(data))))
                 .ok_or_else(|| missing("data folder", "data"))?,
+            metadata: if args.without_metadata {
+                Metadata::FromPeer { gives_up_unreachable: args.give_up_unreachable }
+            } else {
+                Metadata::Stored
+            },
             listen: args.listen.or(file.listen).ok_or_else(|| missing("address for peers", "listen"))?,
             api: args.api.or(file.api).ok_or_else(|| missing("address for the API", "api"))?,
             cluster: args.cluster.or(file.cluster.map(|Name(name)| name)).unwrap_or_else(|| "default".into()),

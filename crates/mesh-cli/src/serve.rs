@@ -2,7 +2,7 @@
 
 use crate::config::{Args, Config};
 use anyhow::{Context, Result, anyhow, bail};
-use mesh::{Leader, LeaderConfig, Peer, Storage};
+use mesh::{Leader, LeaderConfig, Peer, RecoverError, StartError, Storage};
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -29,6 +29,7 @@ async fn serve(config: Config) -> Result<()> {
     let api = config.api;
     let leader = Leader::start(LeaderConfig {
         cluster: config.cluster,
+        metadata: config.metadata,
         listen: Some(config.listen.into()),
         peers: config.peers.into_iter().map(|(name, address)| Peer::new(name, address)).collect(),
         topology: config.topology,
@@ -37,8 +38,13 @@ async fn serve(config: Config) -> Result<()> {
         ..LeaderConfig::new(config.name, Storage::Dir(config.data))
     })
     .await
-    // The sentence has what its sources say.
-    .map_err(|error| anyhow!("{error}"))?;
+    .map_err(|error| match error {
+        StartError::Data { source: RecoverError::NoMetadata, .. } => {
+            anyhow!("{error}: start it once with --without-metadata, and with a --peer that is up")
+        }
+        // The sentence has what its sources say.
+        error => anyhow!("{error}"),
+    })?;
     let ended = serve_started(&leader, api.as_str(), &mut interrupt, &mut terminate).await;
     leader.shutdown().await;
     ended

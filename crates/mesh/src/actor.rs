@@ -4,6 +4,7 @@
 //! disk, the next batch gathers: that is all there is to group commit.
 
 use crate::{
+    Token,
     clock::Clock,
     core::{Accepted, Connect, Connected, Core, Input, Read, Rejected, Starved, View},
     map::{Graph, Map},
@@ -286,10 +287,10 @@ impl Actor {
                     error!(leader, %peer, keys, named, "this leader and a peer with an equal vector differed, and do no more");
                 }
                 Event::Unreachable { updates } => {
+                    let updates = Token::from(updates);
                     warn!(
-                        leader,
-                        ?updates,
-                        "no connected peer has these updates, of which there are traces here"
+                        leader, %updates,
+                        "no connected peer has these updates, of which there are traces here: waiting for one that has"
                     );
                 }
                 Event::Restored { peer, keys, unsent, .. } => {

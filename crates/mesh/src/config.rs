@@ -24,6 +24,8 @@ pub struct LeaderConfig {
     pub cluster: String,
     /// Where its data lies: there is no default, because only one of the two keeps it.
     pub storage: Storage,
+    /// Whether the causal metadata in its data is relied on (default [`Metadata::Stored`]).
+    pub metadata: Metadata,
     /// The address to take connections of peers on, `host:port`; port 0 takes a free one (default none: then this
     /// leader only connects to others).
     pub listen: Option<String>,
@@ -53,6 +55,7 @@ impl LeaderConfig {
             name: name.into(),
             cluster: "default".into(),
             storage,
+            metadata: Metadata::Stored,
             listen: None,
             peers: Vec::new(),
             topology: None,
@@ -111,6 +114,23 @@ pub enum Storage {
     Memory,
     /// In the file `leader.redb` of this folder, which is created if it is missing.
     Dir(PathBuf),
+}
+
+/// Where a leader's causal metadata comes from: its version vector, and what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metadata {
+    /// From its data. Values without it are refused: nobody could say what they are complete for.
+    #[default]
+    Stored,
+    /// From a peer, for one start with data whose metadata is lost or damaged: what there is of it is ignored. The leader
+    /// goes on under a new id, and shows nothing and takes no writes until it has met a peer that it can become a copy of;
+    /// then it joins what it alone had written. See [`Recovery::without_metadata`](mesh_proto::Recovery::without_metadata)
+    /// for what is kept. Data in which there is nothing yet begins as always.
+    FromPeer {
+        /// Whether updates of others are given up of which there are traces here and which no connected peer has. If not,
+        /// the leader waits for a peer that has them, and logs which they are.
+        gives_up_unreachable: bool,
+    },
 }
 
 /// A leader to connect to.

@@ -56,13 +56,14 @@ mod topology;
 mod transport;
 mod watch;
 
-pub use config::{LeaderConfig, Limits, Peer, Storage};
+pub use config::{LeaderConfig, Limits, Metadata, Peer, Storage};
 pub use crdt_core::Rows;
 pub use error::{LeaderError, StartError, WaitError};
 pub use leader::Leader;
 pub use mesh_proto::{
     ChangedKey, Config, Custom, Dot, Dotted, Engine, Key, Kind, MAX_LEADER_NAME, Merge, Op, Receipt,
-    Registry, Replica, ReplicaId, Snapshot, Stamp, Tick, UpdateError, VersionVector, WriteError,
+    RecoverError, Registry, Replica, ReplicaId, Snapshot, Stamp, Tick, UpdateError, VersionVector,
+    WriteError,
 };
 pub use mesh_store::{Batch, MemoryStore, RedbStore, Store, StoreError};
 pub use status::{PeerReport, Status};

@@ -1,7 +1,7 @@
 //! Starting a leader: its address, its data, its thread and its tasks.
 
 use crate::{
-    LeaderConfig, StartError, Storage,
+    LeaderConfig, Metadata, StartError, Storage,
     actor::{self, Actor},
     clock::Clock,
     core::{Connected, Core, Input, WRITE_UNIT},
@@ -112,6 +112,9 @@ fn open(
         }
     };
     let mut recovery = Recovery::new(config.registry.clone(), ReplicaId::random().get());
+    if let Metadata::FromPeer { .. } = config.metadata {
+        recovery = recovery.without_metadata(ReplicaId::random());
+    }
     store.scan(b"", &mut |key, value| recovery.row(key, value))?;
     let identity =
         Identity { cluster: config.cluster.clone(), name: config.name.clone(), replica: ReplicaId::random() };
@@ -123,6 +126,9 @@ fn open(
         }
         source => StartError::Data { place: place.clone(), source },
     })?;
+    if config.metadata == (Metadata::FromPeer { gives_up_unreachable: true }) {
+        engine.go_without_unreachable();
+    }
     actor::commit(&mut engine, &mut *store, clock)?;
     Ok((engine, store))
 }

@@ -4,6 +4,7 @@
 mod commands;
 mod common;
 mod faults;
+mod metadata;
 mod serve;
 mod topology;
 mod usage;
