@@ -44,15 +44,16 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// For how long updates gather before they are sent, in ms (default 0, at once). A leader that gathers sends at fixed
-    /// moments so far apart: many updates of one key cost one transfer, and many leaders' updates share a frame, each
-    /// hop takes half as long on average.
+    /// moments so far apart: many updates of one key cost one transfer, and many leaders' updates share a frame. Each hop
+    /// takes half as long more on average.
     pub gather: u64,
     /// For how long acknowledgements, and word of updates that travel by other connections, wait for a frame to go with
     /// before they have one of their own, in ms (default 100).
     pub tell: u64,
     /// For how long, besides twice the time for which updates gather, an update that a peer has told of is waited for before
-    /// it is fetched from that peer, in ms (default 150). It mostly comes by itself, from whoever brings its origin's news first; where that one is gone, or has lost
-    /// it, it comes that much later.
+    /// it is fetched from that peer, in ms (default 150). It mostly comes by itself, from whoever brings its origin's news;
+    /// where that one is gone, or has lost it, it comes that much later. What is here and depends on what is not is waited
+    /// with four times as long.
     pub patience: u64,
     /// How many bytes of the latest updates are kept in the form in which they are passed on (default 4 MiB). Who lacks
     /// older ones is brought up to date with merged state.
@@ -61,9 +62,10 @@ pub struct Config {
     /// repeated and overtaken, and each says more, so as not to rely on others.
     pub ordered: bool,
     /// The most bytes of updates that are held because something that they depend on has not come yet (default 16 MiB).
-    /// Others are dropped, and fetched later.
+    /// They are passed on meanwhile. Others are dropped, and fetched later.
     pub max_early: usize,
-    /// After how long a connection on which nothing is said carries a sign of life, in ms (default 1,000).
+    /// After how long a connection on which nothing is said carries a sign of life, in ms (default 1,000); one on which
+    /// there is always something to say, after ten times as long.
     pub heartbeat: u64,
     /// How many bytes of a delta one message carries at most (default 64 KiB, and at most 64 less than
     /// [`MAX_MESSAGE`](crate::MAX_MESSAGE)). It is also about what is cut in one step.

@@ -10,9 +10,11 @@
 //!    could be lost. Many writes in one commit are what makes this cheap;
 //! 3. [`poll`](Engine::poll) each connection that has room until it has nothing more, and send.
 //!
-//! A leader numbers its updates across its whole keyspace, so one [`VersionVector`] says what it has. A peer that says
-//! what it has gets the delta since then, cut from merged state: many updates of one key cost one transfer, and what
-//! others wrote is relayed, so any connected graph of leaders converges.
+//! A leader numbers its updates across its whole keyspace, so one [`VersionVector`] says what it has. What it writes it
+//! cuts into batches that name what they depend on; leaders pass them on, along a tree for each leader, so any connected
+//! graph converges. A peer that lacks more says what it has and gets the delta since then, cut from merged state: many
+//! updates of one key cost one transfer. Where vectors are equal and values are not, or a vector is lost, leaders compare
+//! items.
 //!
 //! # Example: two leaders
 //!

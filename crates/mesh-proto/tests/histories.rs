@@ -4,30 +4,14 @@
 
 mod common;
 
-use common::{Mesh, all_to_all, ring, star};
-use mesh_proto::Config;
+use common::{Mesh, histories};
 use rand::RngExt;
 use std::{collections::BTreeMap, hash::Hasher};
 
 /// Returns a hash of everything that was said.
 fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) -> u64 {
-    let leaders = 2 + (seed % 4) as usize;
-    let links = match seed % 3 {
-        0 => all_to_all(leaders),
-        1 => ring(leaders),
-        _ => star(leaders),
-    };
-    let links = links.into_iter().filter(|(a, b)| a != b).collect();
-    // Few removals are remembered, so that forgotten ones are met all the time.
-    let min_deaths = [0, 5, 100_000][(seed / 3 % 3) as usize];
-    let part = [60, 1_000_000][(seed / 27 % 2) as usize];
-    let loss = [0, 0, 20][(seed / 9 % 3) as usize];
-    let ordered = loss == 0;
-    let config =
-        Config { patience: 20, heartbeat: 200, resend: 500, min_deaths, part, ordered, ..Config::default() };
-    let mut mesh = Mesh::new(seed, leaders, links, config);
-    mesh.loss = loss;
-    mesh.lossy = mesh.loss > 0;
+    let mut mesh = Mesh::of_seed(seed);
+    let leaders = mesh.leaders.len();
     for _ in 0..250 {
         let n = mesh.rng.random_range(0..leaders);
         match mesh.rng.random_range(0..100) {
@@ -63,16 +47,5 @@ fn the_same_inputs_give_the_same_bytes() {
 
 #[test]
 fn every_leader_always_shows_what_its_vector_says() {
-    let seeds = std::env::var("MESH_SEEDS").map_or(600, |n| n.parse().expect("MESH_SEEDS is a number"));
-    let mut seen = BTreeMap::new();
-    for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed, &mut seen)));
-        assert!(outcome.is_ok(), "the history of seed {seed} fails");
-    }
-    for what in ["merged", "lost", "unacknowledged writes lost"] {
-        assert!(
-            seen.get(what).is_some_and(|times| *times > 0),
-            "{what:?} never happened in {seeds} histories"
-        );
-    }
+    histories(600, &["merged", "lost", "unacknowledged writes lost"], run);
 }

@@ -212,6 +212,32 @@ impl Mesh {
         }
     }
 
+    /// Two to five leaders on one of three topologies, some with hardly any memory of removals, some on links that lose.
+    pub fn of_seed(seed: u64) -> Self {
+        let leaders = 2 + (seed % 4) as usize;
+        let links = match seed % 3 {
+            0 => all_to_all(leaders),
+            1 => ring(leaders),
+            _ => star(leaders),
+        };
+        let links = links.into_iter().filter(|(a, b)| a != b).collect();
+        // Few removals are remembered, so that forgotten ones are met all the time.
+        let min_deaths = [0, 5, 100_000][(seed / 3 % 3) as usize];
+        let part = [60, 1_000_000][(seed / 27 % 2) as usize];
+        let loss = [0, 0, 20][(seed / 9 % 3) as usize];
+        let ordered = loss == 0;
+        let config = Config {
+            patience: 20,
+            heartbeat: 200,
+            resend: 500,
+            min_deaths,
+            part,
+            ordered,
+            ..Config::default()
+        };
+        Mesh { loss, lossy: loss > 0, ..Mesh::new(seed, leaders, links, config) }
+    }
+
     fn count(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
@@ -480,4 +506,22 @@ pub fn random_bytes(rng: &mut StdRng, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     rng.fill_bytes(&mut bytes);
     bytes
+}
+
+/// Runs histories, as many as `MESH_SEEDS` says or else `seeds`, each of which counts what it has seen. All of `happens`
+/// has to be seen.
+pub fn histories<T>(
+    seeds: u64,
+    happens: &[&str],
+    mut run: impl FnMut(u64, &mut BTreeMap<&'static str, u64>) -> T,
+) {
+    let seeds = std::env::var("MESH_SEEDS").map_or(seeds, |n| n.parse().expect("MESH_SEEDS is a number"));
+    let mut seen = BTreeMap::new();
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed, &mut seen)));
+        assert!(outcome.is_ok(), "the history of seed {seed} fails");
+    }
+    for what in happens {
+        assert!(seen.get(what).is_some_and(|times| *times > 0), "{what:?} never happened: {seen:?}");
+    }
 }
