@@ -62,6 +62,7 @@ extern crate self as mesh_proto;
 
 mod batch;
 mod codec;
+mod config;
 mod custom;
 mod delta;
 mod early;
@@ -91,9 +92,10 @@ mod stream;
 mod sync;
 mod value;
 
+pub use config::Config;
 pub use crdt_core::{Dot, Dotted, Merge, Replica, ReplicaId, Tick, UpdateError};
 pub use custom::{Custom, Registry};
-pub use engine::{Commit, Config, Engine, Event, HandleError, Identity, Now};
+pub use engine::{Commit, Engine, Event, HandleError, Identity, Now};
 pub use idempotency::MAX_IDEMPOTENCY_KEY;
 pub use key::{Key, Kind, MAX_NAME};
 pub use keyspace::repair::Repair;
