@@ -67,6 +67,10 @@ const KINDS: [Kind; 4] = [Kind::GCounter, Kind::PnCounter, Kind::Register, Kind:
 /// A type of the user's own, by its name.
 const CUSTOM: u8 = 4;
 
+/// A frame is full when the batches in it take so much memory, and a batch that takes more than twice that is not passed
+/// on as one: a frame with both is below [`MAX_MESSAGE`](crate::MAX_MESSAGE), and what takes more memory is none.
+pub(crate) const FULL: usize = 128 << 10;
+
 /// So much of its number does a frame carry that builds on those before it.
 const TURN: u64 = 64;
 
@@ -277,6 +281,8 @@ impl Writer<'_> {
 
 /// The columns of a frame that is being read.
 struct Columns<'a> {
+    /// How much memory batches may still take: what is said by its odds may take next to no bytes.
+    room: usize,
     odds: &'a mut FrameOdds,
     keys: &'a mut Keys,
     bits: Decoder<'a>,
@@ -316,7 +322,7 @@ pub(crate) fn decode(
     let mut nothing = Said::default();
     let said = if relative { said } else { &mut nothing };
     let (mut odds, mut keys) = (std::mem::take(&mut said.odds), std::mem::take(&mut said.keys));
-    let mut columns = Columns { odds: &mut odds, keys: &mut keys, bits, bytes };
+    let mut columns = Columns { room: 3 * FULL, odds: &mut odds, keys: &mut keys, bits, bytes };
     let mut frame = columns.frame(names, said)?;
     columns.bytes.finish()?;
     if !columns.bits.is_finished() {
@@ -393,6 +399,13 @@ impl Columns<'_> {
         self.bytes.invalid("the numbers of a frame do not fit together")
     }
 
+    /// Counts as [`Batch::bytes`] does.
+    fn spend(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        let room = self.room.checked_sub(bytes);
+        self.room = room.ok_or_else(|| self.bytes.invalid("there is more in a frame than fits in one"))?;
+        Ok(())
+    }
+
     fn within(&self, count: Option<u64>, most: usize) -> Result<usize, DecodeError> {
         let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count <= most);
         count.ok_or_else(|| self.invalid())
@@ -434,7 +447,9 @@ impl Columns<'_> {
         }
         let mut next = 0;
         let count = self.bits.number(&mut self.odds.deps);
-        for _ in 0..self.within(count, names.len())? {
+        let count = self.within(count, names.len())?;
+        self.spend(16 * (count + remembered.iter().filter(|dep| dep.idle == 0).count()))?;
+        for _ in 0..count {
             let gap = self.bits.number(&mut self.odds.dep_place);
             let place = self.place(next, gap, names)?;
             next = place + 1;
@@ -466,6 +481,7 @@ impl Columns<'_> {
 
     /// A batch, but for what it depends on.
     fn batch(&mut self, origin: ReplicaId, expected: u64, names: &Names) -> Result<Batch, DecodeError> {
+        self.spend(128)?;
         let since = if self.bits.bit(&mut self.odds.has_since) { self.bytes.varint()? } else { expected };
         let len = self.bits.number(&mut self.odds.len);
         let until = self.counter(since, len, u64::MAX)?;
@@ -494,6 +510,7 @@ impl Columns<'_> {
                 return Err(self.invalid());
             }
             last = newest;
+            self.spend(128 + key.name.len())?;
             let body = self.body(&key.kind, since, until, names)?;
             if self.bytes.position() == before && self.bytes.byte()? != 0 {
                 return Err(self.invalid());
@@ -536,11 +553,14 @@ impl Columns<'_> {
                 for _ in 0..self.within(count, self.bytes.rest().len())? {
                     let step = self.bits.number(&mut self.odds.birth_step);
                     last = self.counter(last, step, until)?;
-                    births.push((last, self.blob()?));
+                    let element = self.blob()?;
+                    self.spend(32 + element.len())?;
+                    births.push((last, element));
                 }
                 let (mut deaths, mut last) = (Vec::new(), since);
                 let count = self.bits.number(&mut self.odds.deaths);
                 for at in 0..self.within(count, self.bytes.rest().len())? {
+                    self.spend(24)?;
                     // Several dots may have died by one event.
                     let step = self.bits.number(&mut self.odds.death_step);
                     last = self.counter(if at == 0 { last } else { last - 1 }, step, until)?;

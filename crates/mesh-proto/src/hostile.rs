@@ -419,6 +419,29 @@ fn early_batches_are_bounded() {
     assert_eq!(engine.version(), &VersionVector::new());
 }
 
+/// Dependencies that are all alike take next to no bytes in a frame, and 16 each in memory.
+#[test]
+fn a_frame_that_unpacks_to_more_than_fits_in_one_is_refused() {
+    let names = Names::new((1..=2_000).map(ReplicaId::new));
+    let deps: Vec<Dot> = (2..=2_000).map(|id| Dot::new(ReplicaId::new(id), 1)).collect();
+    let frame = |count: u64| {
+        let batch = |n| Batch { deps: deps.clone(), pieces: Vec::new(), ..alone(1, n, n + 1) };
+        let batches =
+            (0..count).map(|n| Passed { batch: Arc::new(batch(n)), early: false, hops: 0 }).collect();
+        let frame = Frame { number: 2, names: names.from(0).to_vec(), batches, ..Frame::default() };
+        let (mut bytes, _) = frame.encode(&names, &mut Said::default());
+        bytes.extend(vec![0; usize::try_from(count).unwrap()]);
+        bytes
+    };
+    let read = |bytes: &[u8]| {
+        let read = crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default());
+        read.unwrap_err().to_string()
+    };
+    assert!(frame(100).len() < 22_000);
+    assert!(read(&frame(100)).contains("more in a frame than fits"));
+    assert!(!read(&frame(10)).contains("more in a frame"), "only that bytes are left over");
+}
+
 /// The batches of the first origin each wait for one of the second, which come behind them.
 #[test]
 fn a_frame_with_more_than_there_is_room_for_is_taken_by_and_by() {

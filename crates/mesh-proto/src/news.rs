@@ -13,7 +13,7 @@
 
 use crate::{
     Config, Engine, Event, HandleError, Message, Now, SessionId,
-    frame::{self, Frame, Passed},
+    frame::{self, FULL, Frame, Passed},
     link::Sent,
     message,
     planted::{self, Bug},
@@ -23,10 +23,6 @@ use crate::{
 use crdt_core::{Dot, ReplicaId};
 use std::{collections::BTreeSet, sync::Arc};
 use version_vector::VersionVector;
-
-/// A frame is full when the batches in it take so much memory, and a batch that takes more than twice that is not passed
-/// on as one: a frame with both is below [`MAX_MESSAGE`](crate::MAX_MESSAGE).
-const FULL: usize = 128 << 10;
 
 /// Ways that differ by less than this part of the time for which updates are waited for are about the same.
 const NEAR: u64 = 4;
