@@ -201,7 +201,7 @@ const SHARDS: u64 = 1_024;
 /// A node with a buffer for each object, as in the program that made the published figures: one frame an object,
 /// neighbour and tick.
 ///
-/// There a node's objects are spread over [`SHARDS`], each with a timer of its own that starts anew when its work is done, so
+/// There a node's objects are spread over 1,024 shards, each with a timer of its own that starts anew when its work is done, so
 /// that they drift apart. Here each shard has a random part of the tick; the node is to be woken [`TURNS`] times a tick.
 #[derive(Debug)]
 pub struct ObjectsNode {
