@@ -216,11 +216,11 @@ fn plans(quick: bool) -> Vec<Plan> {
     if !quick {
         plans.push(small(Kind::GMap { percent: 100 }, "GMap 100%, mesh of 15"));
     }
-    for (nodes, seconds) in [(15, short(60, 100)), (32, short(30, 100)), (64, short(10, 100))] {
+    for (nodes, seconds) in [(15, short(30, 100)), (32, short(15, 100)), (64, short(8, 100))] {
         let protocols = vec![BP_RR, NXN, MESH];
         plans.push(Plan { rate: 20, seconds, protocols, ..Plan::new(names::mesh(nodes, 20), nodes) });
     }
-    for (nodes, seconds) in [(15, short(10, 50)), (32, short(6, 50)), (64, short(4, 50))] {
+    for (nodes, seconds) in [(15, short(10, 50)), (32, short(4, 50)), (64, short(2, 50))] {
         let link = Link { spread: 4_000, jitter: 10_000, ..Link::steady(1_000) };
         let protocols = vec![Protocol::Flooding, MESH_AT_ONCE];
         plans.push(Plan { rate: 20, seconds, link, protocols, ..Plan::new(names::jitter(nodes), nodes) });
