@@ -117,7 +117,7 @@ pub enum Event {
 pub enum HandleError {
     /// There is no such connection.
     NoSession,
-    /// Parts of a delta came out of order.
+    /// On a connection that keeps the order, something came before what it builds on; or a delta begins beyond what is here.
     OutOfOrder,
     /// A value in a delta is larger than this leader takes.
     TooLarge {
@@ -154,7 +154,7 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandleError::NoSession => f.write_str("there is no such connection"),
-            HandleError::OutOfOrder => f.write_str("the parts of its delta are out of order"),
+            HandleError::OutOfOrder => f.write_str("what it says builds on something that has not come"),
             HandleError::TooLarge { limit } => {
                 write!(f, "a value in its delta is larger than the limit of {limit} bytes")
             }

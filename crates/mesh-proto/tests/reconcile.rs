@@ -15,24 +15,12 @@ fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
     for _ in 0..250 {
         let n = mesh.rng.random_range(0..leaders);
         match mesh.rng.random_range(0..100) {
-            0..30 if !mesh.leaders[n].engine.has_lost_metadata() => mesh.random_write(n),
-            30..45 => mesh.flush(n),
-            45..75 => drop(mesh.deliver(n)),
-            75..82 => {
-                let link = mesh.links[mesh.rng.random_range(0..mesh.links.len())];
-                mesh.connect(link.0, link.1);
-            }
-            82..85 => {
-                let link = mesh.links[mesh.rng.random_range(0..mesh.links.len())];
-                mesh.disconnect(link.0, link.1);
-            }
-            85..88 => mesh.crash(n),
             // Somebody has to have metadata.
             88..90 if n > 0 && !mesh.leaders[n].disk.0.is_empty() => {
                 next += 1;
                 mesh.lose_metadata(n, next);
             }
-            _ => mesh.pass(30),
+            dice => mesh.stir(n, dice),
         }
     }
     mesh.converge();

@@ -368,6 +368,21 @@ impl Mesh {
     }
 
     /// Lets a leader say all it has to say; what it says may be lost, or said twice.
+    /// What may happen at any time, by a die of 100 sides; time passes on those that are left over.
+    pub fn stir(&mut self, n: usize, dice: u32) {
+        match dice {
+            0..30 if !self.leaders[n].engine.has_lost_metadata() => self.random_write(n),
+            30..45 => self.flush(n),
+            45..75 => drop(self.deliver(n)),
+            75..85 => {
+                let (a, b) = self.links[self.rng.random_range(0..self.links.len())];
+                if dice < 82 { self.connect(a, b) } else { self.disconnect(a, b) }
+            }
+            85..88 => self.crash(n),
+            _ => self.pass(30),
+        }
+    }
+
     pub fn flush(&mut self, n: usize) {
         self.commit(n);
         let peers: Vec<usize> = self.up.keys().filter(|link| link.0 == n).map(|link| link.1).collect();
@@ -409,9 +424,11 @@ impl Mesh {
         let wire = self.wires.get_mut(&link).expect("just listed");
         let at = if reorder { self.rng.random_range(0..wire.len()) } else { 0 };
         let message = wire.remove(at).expect("in range");
+        if at > 0 {
+            self.count("overtaking");
+        }
         match self.leaders[n].engine.handle(session, message, self.now) {
             Ok(()) => {}
-            Err(mesh_proto::HandleError::OutOfOrder) if self.lossy => self.count("out of order"),
             // It has closed all connections, and the others have not heard of it yet.
             Err(mesh_proto::HandleError::NoSession) if self.damaged => self.count("closed"),
             Err(error) => panic!("leader {n} refuses a message of {}: {error}", link.0),

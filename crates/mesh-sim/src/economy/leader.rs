@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Link;
 use mesh_proto::{
-    Config, Engine, Event, HandleError, Identity, Message, Now, Op, Recovery, Registry, ReplicaId, SessionId,
+    Config, Engine, Event, Identity, Message, Now, Op, Recovery, Registry, ReplicaId, SessionId,
     VersionVector,
 };
 use std::{collections::BTreeMap, fmt::Write, rc::Rc};
@@ -26,11 +26,8 @@ pub struct Leader {
     /// What has been reported as visible.
     reported: VersionVector,
     write_once: bool,
-    ordered: bool,
     /// The CPU time of commits, in nanoseconds.
     durability: u64,
-    /// How many frames came too late or too early to be of use.
-    pub refused: u64,
 }
 
 /// The time of an engine, whose wall clock starts in 2023.
@@ -108,16 +105,7 @@ impl Leader {
                 opened.expect("leaders of one mesh accept each other");
             }
             let numbers = Rc::clone(&numbers);
-            Leader {
-                engine,
-                sessions,
-                numbers,
-                reported: VersionVector::new(),
-                write_once,
-                ordered: config.ordered,
-                durability: 0,
-                refused: 0,
-            }
+            Leader { engine, sessions, numbers, reported: VersionVector::new(), write_once, durability: 0 }
         };
         engines.into_iter().enumerate().map(connect).collect()
     }
@@ -204,11 +192,8 @@ impl Node for Leader {
     fn receive(&mut self, from: usize, frame: &[u8], now: u64, out: &mut Outbox) {
         let now = engine_time(now);
         let message = Message::decode(frame).expect(SENT_BY_A_NODE);
-        match self.engine.handle(SessionId(from as u64), message, now) {
-            Ok(()) => {}
-            // A part before this one was lost or is late: the engine sends all of them again.
-            Err(HandleError::OutOfOrder) if !self.ordered => self.refused += 1,
-            Err(error) => panic!("{from} is refused: {error}"),
+        if let Err(error) = self.engine.handle(SessionId(from as u64), message, now) {
+            panic!("{from} is refused: {error}");
         }
         self.settle(now, out);
     }

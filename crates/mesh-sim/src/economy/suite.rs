@@ -202,7 +202,7 @@ fn plans(quick: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     let tree = published::overlay("tree-15").expect("a published overlay");
     plans.push(Plan { overlay: tree, protocols: all(), ..Plan::new("GSet, tree of 15, 1 op/s".into(), 15) });
-    for nodes in [15, 32, 64] {
+    for nodes in if quick { vec![15, 32, 64] } else { vec![15, 16, 32, 64] } {
         let mut protocols = if nodes == 15 { all() } else { MAIN.to_vec() };
         if quick {
             protocols
@@ -232,7 +232,7 @@ fn plans(quick: bool) -> Vec<Plan> {
             plans.push(Plan { link, protocols, ..Plan::new(names::loss(nodes, percent), nodes) });
         }
     }
-    for zipf in [100, 125, 150] {
+    for zipf in if quick { vec![100, 125, 150] } else { vec![25, 50, 75, 100, 125, 150] } {
         let mut protocols = vec![BP_RR, MESH_RETWIS];
         if !quick {
             protocols

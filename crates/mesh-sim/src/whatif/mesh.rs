@@ -283,8 +283,6 @@ impl<T> Mesh<T> {
                     .and_then(|message| leader.engine.handle(SessionId(connection as u64), message, now));
                 match handled {
                     Ok(()) | Err(HandleError::NoSession) => {}
-                    // It is said again.
-                    Err(HandleError::OutOfOrder) if !self.setup.config.ordered => {}
                     Err(error) => {
                         self.trouble.push(format!("leader {n} refuses a message: {error}"));
                         self.close(connection);

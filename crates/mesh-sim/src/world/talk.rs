@@ -179,8 +179,6 @@ impl World<'_> {
                 self.seen.note(Sometimes::Stray);
                 return Ok(());
             }
-            // A network that loses or reorders; what is missing is said again.
-            Err(HandleError::OutOfOrder) if !self.schedule.setup.config.ordered => return Ok(()),
             // A disk that was set back; the event that goes with it is looked at.
             Err(HandleError::LostUpdates) => {
                 self.forget_session(n, connection);

@@ -88,9 +88,9 @@ fn measure(options: &Options) -> Fallible<Report> {
     for (process, seed) in [(&mut a, 1), (&mut b, 2)] {
         process.ask(&Ask::Load { keys, writes: writes / 2, reads: reads / 2, seed })?;
     }
-    std::thread::sleep(span / 2);
+    go_on(span / 2);
     both(&mut a, &mut b)?;
-    std::thread::sleep(span);
+    go_on(span);
     let before = Phase::new(span, &both(&mut a, &mut b)?);
 
     eprintln!("a third leader joins");
@@ -104,7 +104,7 @@ fn measure(options: &Options) -> Fallible<Report> {
     let senders = [a.status()?, b.status()?];
 
     // How far it is behind a moment later, while the load goes on.
-    std::thread::sleep(span);
+    go_on(span);
     let after = Phase::new(span, &both(&mut a, &mut b)?);
     let behind = a.status()?.behind;
 
@@ -139,6 +139,11 @@ fn measure(options: &Options) -> Fallible<Report> {
         during,
         after,
     })
+}
+
+/// Lets the load go on for so long: nothing is waited for, time itself is what latencies are counted over.
+fn go_on(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// What both have measured since they were asked last; from now on their peak of memory counts anew.
