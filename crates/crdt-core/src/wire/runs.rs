@@ -37,11 +37,11 @@ const BLOCK: usize = 256;
 pub fn encode_runs(runs: impl IntoIterator<Item = RangeInclusive<u64>>, out: &mut Vec<u8>) {
     let mut runs = runs.into_iter();
     let mut bits = BitWriter::new(out);
-    let mut block = Block::EMPTY;
+    let mut block = Block::default();
     // The counter after the last run: 0 does not live.
     let mut next = Some(0_u64);
     loop {
-        block.filled = 0;
+        block.clear();
         for run in runs.by_ref().take(BLOCK) {
             let (first, last) = run.into_inner();
             let skip = next.and_then(|next| first.checked_sub(next)?.checked_sub(1));
@@ -49,12 +49,13 @@ pub fn encode_runs(runs: impl IntoIterator<Item = RangeInclusive<u64>>, out: &mu
             block.push(skip.expect("runs ascend from 1 and do not touch"), len);
             next = last.checked_add(1);
         }
-        let full = block.filled == BLOCK;
+        let filled = block.skips.len();
+        let full = filled == BLOCK;
         bits.push(u64::from(full), 1);
         if !full {
-            bits.push(block.filled as u64, 8);
+            bits.push(filled as u64, 8);
         }
-        if block.filled > 0 {
+        if filled > 0 {
             bits = block.write(bits);
         }
         if !full {
@@ -77,7 +78,7 @@ pub fn decode_runs(
     mut each: impl FnMut(RangeInclusive<u64>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
     let mut bits = BitReader::new(reader.rest());
-    let mut block = Block::EMPTY;
+    let mut block = Block::default();
     // As above, but wide: it may be 2⁶⁴.
     let mut next = 0_u128;
     loop {
@@ -107,11 +108,11 @@ pub fn decode_runs(
     }
 }
 
-/// Up to 256 pairs; each number is one less than the skip, or the run, that it stands for.
+/// Up to 256 pairs; each number is one less than the skip, or the run, that it stands for. Most blocks hold a pair or two.
+#[derive(Default)]
 struct Block {
-    skips: [u64; BLOCK],
-    lens: [u64; BLOCK],
-    filled: usize,
+    skips: Vec<u64>,
+    lens: Vec<u64>,
 }
 
 /// How a block is coded.
@@ -123,41 +124,35 @@ enum Form {
 }
 
 impl Block {
-    const EMPTY: Self = Block { skips: [0; BLOCK], lens: [0; BLOCK], filled: 0 };
+    fn clear(&mut self) {
+        self.skips.clear();
+        self.lens.clear();
+    }
 
     #[inline]
     fn push(&mut self, skip: u64, len: u64) {
-        self.skips[self.filled] = skip;
-        self.lens[self.filled] = len;
-        self.filled += 1;
-    }
-
-    fn skips(&self) -> &[u64] {
-        &self.skips[..self.filled]
-    }
-
-    fn lens(&self) -> &[u64] {
-        &self.lens[..self.filled]
+        self.skips.push(skip);
+        self.lens.push(len);
     }
 
     fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.skips().iter().copied().zip(self.lens().iter().copied())
+        self.skips.iter().copied().zip(self.lens.iter().copied())
     }
 
     /// The form that the format prescribes.
     fn form(&self) -> Form {
-        let (skips_size, skips) = Census::of(self.skips()).best();
-        let (lens_size, lens) = Census::of(self.lens()).best();
+        let (skips_size, skips) = Census::of(&self.skips).best();
+        let (lens_size, lens) = Census::of(&self.lens).best();
         // What the numbers of one kind take as gaps: all but the last of a run are 0, and the last is one more.
         let as_gaps = |numbers: &[u64], by: Rice| {
             let zeros: u64 = numbers.iter().sum();
             zeros
                 .saturating_mul(u64::from(by.parameter()) + 1)
-                .saturating_add(self.filled as u64 >> by.parameter())
+                .saturating_add(numbers.len() as u64 >> by.parameter())
         };
         let pairs = skips_size + lens_size;
-        let live_gaps = skips_size.saturating_add(as_gaps(self.lens(), skips));
-        let dead_gaps = lens_size.saturating_add(as_gaps(self.skips(), lens));
+        let live_gaps = skips_size.saturating_add(as_gaps(&self.lens, skips));
+        let dead_gaps = lens_size.saturating_add(as_gaps(&self.skips, lens));
         if pairs <= live_gaps && pairs <= dead_gaps {
             Form::Pairs { skips, lens }
         } else if live_gaps <= dead_gaps {
@@ -198,8 +193,9 @@ impl Block {
     /// Reads a block of `count` pairs that begins at the counter `next`, and moves that on.
     fn read(&mut self, count: usize, bits: &mut BitReader<'_>, next: &mut u128) -> Result<(), &'static str> {
         let form = Form::read(bits)?;
-        self.filled = count;
-        let (skips, lens) = (&mut self.skips[..count], &mut self.lens[..count]);
+        self.skips.resize(count, 0);
+        self.lens.resize(count, 0);
+        let (skips, lens) = (&mut self.skips[..], &mut self.lens[..]);
         let mut from = *bits;
         let read = match form {
             Form::Pairs { skips: by_skips, lens: by_lens } => {
