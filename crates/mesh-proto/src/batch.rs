@@ -145,26 +145,46 @@ impl Body {
 /// The latest batches, to be passed on: bounded in bytes, the oldest go first.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    batches: BTreeMap<ReplicaId, VecDeque<Arc<Batch>>>,
+    batches: BTreeMap<ReplicaId, VecDeque<Logged>>,
     /// The origins in the order of arrival.
     order: VecDeque<ReplicaId>,
     bytes: usize,
 }
 
+/// A batch, and where it begins and ends: what is looked for is found without looking into batches.
+#[derive(Debug)]
+struct Logged {
+    since: u64,
+    until: u64,
+    batch: Arc<Batch>,
+}
+
+/// The first of an origin's batches that ends after `since`: nearly always one of the last two.
+fn first_after(of_origin: &VecDeque<Logged>, since: u64) -> usize {
+    let len = of_origin.len();
+    let ends_before = |at: usize| of_origin[at].until <= since;
+    match len {
+        1.. if ends_before(len - 1) => len,
+        2.. if ends_before(len - 2) => len - 1,
+        _ => of_origin.partition_point(|logged| logged.until <= since),
+    }
+}
+
 impl Log {
     pub(crate) fn push(&mut self, batch: Arc<Batch>, limit: usize) {
-        let of_origin = self.batches.entry(batch.origin).or_default();
-        let at = of_origin.partition_point(|other| other.until < batch.until);
-        if of_origin.get(at).is_some_and(|other| other.until == batch.until || other.since < batch.until) {
+        let Batch { origin, since, until, .. } = *batch;
+        let of_origin = self.batches.entry(origin).or_default();
+        let at = first_after(of_origin, until - 1);
+        if of_origin.get(at).is_some_and(|other| other.until == until || other.since < until) {
             return;
         }
         self.bytes += batch.bytes();
-        self.order.push_back(batch.origin);
-        of_origin.insert(at, batch);
+        self.order.push_back(origin);
+        of_origin.insert(at, Logged { since, until, batch });
         while self.bytes > limit {
             let Some(origin) = self.order.pop_front() else { break };
             let oldest = self.batches.get_mut(&origin).and_then(VecDeque::pop_front);
-            self.bytes -= oldest.map_or(0, |batch| batch.bytes());
+            self.bytes -= oldest.map_or(0, |oldest| oldest.batch.bytes());
         }
     }
 
@@ -172,20 +192,22 @@ impl Log {
     pub(crate) fn forget(&mut self, origin: ReplicaId, since: u64) {
         let Some(of_origin) = self.batches.get_mut(&origin) else { return };
         while let Some(last) = of_origin.pop_back_if(|last| last.until > since) {
-            self.bytes -= last.bytes();
+            self.bytes -= last.batch.bytes();
         }
     }
 
-    /// The batches of `origin` that lead from `since` on, without a gap. **O(log n)**.
+    /// The batches of `origin` that lead from `since` on, without a gap. **O(log n)**, and O(1) where they are few.
     pub(crate) fn after(&self, origin: ReplicaId, since: u64) -> impl Iterator<Item = &Arc<Batch>> {
         let of_origin = self.batches.get(&origin);
-        let first = of_origin.map_or(0, |all| all.partition_point(|batch| batch.until <= since));
+        let first = of_origin.map_or(0, |all| first_after(all, since));
         let mut reached = since;
-        of_origin.into_iter().flat_map(move |all| all.range(first..)).take_while(move |batch| {
-            let follows = batch.since <= reached;
-            reached = batch.until;
+        let from = of_origin.into_iter().flat_map(move |all| all.range(first..));
+        from.take_while(move |logged| {
+            let follows = logged.since <= reached;
+            reached = logged.until;
             follows
         })
+        .map(|logged| &logged.batch)
     }
 
     #[cfg(test)]

@@ -497,7 +497,7 @@ impl Engine {
             return Err(WriteError::LostMetadata);
         }
         let key = Key::new(kind, name);
-        match self.space.other_kind(&key) {
+        match self.space.other_kind(&key.kind, name) {
             Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: key.kind }),
             None => Ok(key),
         }

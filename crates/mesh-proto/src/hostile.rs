@@ -7,7 +7,8 @@ use crate::{
     batch::{Batch, BatchPiece, Body, Written},
     codec::encode,
     frame::{Frame, Passed},
-    keyspace::{KeyPiece, Lineages},
+    keyspace::KeyPiece,
+    lineage::Lineages,
     said::{Names, Said},
     stream::{End, Item},
 };

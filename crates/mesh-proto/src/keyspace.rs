@@ -3,7 +3,7 @@
 use crate::{
     BadPiece, Key, Kind, Registry,
     batch::{Batch, BatchPiece},
-    lineage::Lineage,
+    lineage::{Kept, Lineages},
     planted::{self, Bug},
     staging::StagedPiece,
     stream::End,
@@ -13,15 +13,15 @@ use crdt_core::{Dot, Gap, Merge, ReplicaId};
 use or_set::Kernel;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::{Bound, Range, RangeBounds},
+    ops::{Bound, Range},
     sync::Arc,
 };
-use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
 
 pub(crate) mod copy;
 #[cfg(test)]
 pub(crate) mod damage;
+mod ids;
 pub(crate) mod repair;
 
 /// The place of a key in memory; never sent or stored.
@@ -70,19 +70,18 @@ pub(crate) struct KeyPiece {
     pub(crate) bytes: Vec<u8>,
 }
 
-pub(crate) type Lineages = BTreeMap<ReplicaId, Lineage>;
-
 #[derive(Debug, Default)]
 pub(crate) struct Keyspace {
     registry: Registry,
-    ids: BTreeMap<Key, KeyId>,
+    /// The ids of keys behind the hashes of the keys.
+    ids: BTreeSet<(u64, KeyId)>,
     entries: BTreeMap<KeyId, Entry>,
     next_id: KeyId,
     /// For each leader its newest dot in each key; older ones coalesce away.
     index: Index,
     version: VersionVector,
     /// Which runs made the updates of each replica.
-    lineages: Lineages,
+    pub(crate) lineages: Kept,
     /// Removals of events above the floor are all remembered.
     floor: VersionVector,
     fingerprint: u64,
@@ -113,37 +112,8 @@ impl Keyspace {
         self.fingerprint
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len()
-    }
-
     pub(crate) fn deaths(&self) -> usize {
         self.deaths
-    }
-
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.ids.keys()
-    }
-
-    pub(crate) fn hashes(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, u64)> {
-        self.ids.range(range).map(|(key, id)| (key, self.entries[id].hash))
-    }
-
-    pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        self.ids.get(key).map(|id| &self.entries[id])
-    }
-
-    /// The type under which `name` is already in use, if it is not `kind`.
-    pub(crate) fn other_kind(&self, key: &Key) -> Option<Kind> {
-        if self.ids.contains_key(key) {
-            return None;
-        }
-        let built_in = [Kind::GCounter, Kind::PnCounter, Kind::Register, Kind::Set];
-        let custom = self.registry.names().map(Kind::from);
-        built_in
-            .into_iter()
-            .chain(custom)
-            .find(|kind| self.ids.contains_key(&Key::new(kind.clone(), key.name.clone())))
     }
 
     /// Whether values of this type can be held here.
@@ -158,14 +128,14 @@ impl Keyspace {
         key: &Key,
         update: impl FnOnce(&mut Value, &mut dyn FnMut(or_set::Change<'_, Blob>)) -> Result<Option<Dot>, E>,
     ) -> Result<Option<Dot>, E> {
-        let fresh = !self.ids.contains_key(key);
+        let next = self.next_id;
         let id = self.entry_id(key).expect("the caller knows the type");
         let entry = self.entries.get_mut(&id).expect("the id was just looked up");
         let (before, deaths) = (entry.hash, deaths_of(&entry.value));
         let (seed, mut hash) = (entry.seed, entry.hash);
         let done = update(&mut entry.value, &mut |change| hash_change(&mut hash, seed, &change));
         if !matches!(done, Ok(Some(_))) {
-            if fresh {
+            if id == next {
                 self.forget_key(id);
                 self.gone.pop();
             }
@@ -181,37 +151,6 @@ impl Keyspace {
         self.version.advance(dot);
         self.dirty.entry(id).or_insert(false);
         done
-    }
-
-    fn entry_id(&mut self, key: &Key) -> Result<KeyId, BadPiece> {
-        if let Some(id) = self.ids.get(key) {
-            return Ok(*id);
-        }
-        let value = Value::bottom(&key.kind, &self.registry)?;
-        let id = self.next_id;
-        self.next_id += 1;
-        let seed = seed_of(key);
-        let hash = value.hash(seed);
-        self.fingerprint = self.fingerprint.wrapping_add(hash);
-        let (newest, stored) = (VersionVector::new(), Stored::default());
-        let entry = Entry { key: key.clone(), value, newest, stored, seed, hash };
-        self.ids.insert(key.clone(), id);
-        self.entries.insert(id, entry);
-        Ok(id)
-    }
-
-    fn forget_key(&mut self, id: KeyId) {
-        let Some(entry) = self.entries.remove(&id) else { return };
-        self.fingerprint = self.fingerprint.wrapping_sub(entry.hash);
-        for (origin, counter) in entry.newest.iter() {
-            if let Some(index) = self.index.get_mut(&origin) {
-                index.remove(&counter);
-            }
-        }
-        self.ids.remove(&entry.key);
-        self.dirty.remove(&id);
-        self.mortal.remove(&id);
-        self.gone.push((entry.key, entry.stored));
     }
 
     /// Notes that `dot` is the newest of its leader in this key.
@@ -302,7 +241,7 @@ impl Keyspace {
                 BatchPiece { key: entry.key.clone(), newest: *newest, body }
             })
             .collect();
-        let lineage = self.lineages.get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
+        let lineage = self.lineages().get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
         Batch { origin, since, until: self.version.get(origin), deps, lineage, pieces }
     }
 
@@ -327,7 +266,7 @@ impl Keyspace {
             for (key, newest, piece) in batch.pieces(&self.registry) {
                 let bad = |why| (origin, key.clone(), why);
                 let piece = piece.map_err(bad)?;
-                let id = self.ids.get(key).copied();
+                let id = self.id(key);
                 let holder = self.index.get(&origin).and_then(|index| index.get(&newest.counter));
                 if holder.is_some_and(|holder| id != Some(*holder)) {
                     return Err(bad(BadPiece::Taken(newest)));
@@ -428,7 +367,7 @@ impl Keyspace {
     fn advance(&mut self, seen: &VersionVector, until: &VersionVector, lineages: Lineages) -> bool {
         for (origin, lineage) in lineages {
             if seen.get(origin) < until.get(origin) {
-                self.lineages.entry(origin).or_default().adopt(&lineage);
+                self.lineages.change(origin, |mine| mine.adopt(&lineage));
             }
         }
         self.version.merge(until)
@@ -436,16 +375,16 @@ impl Keyspace {
 
     /// The run `tag` of replica `id` makes its updates from `first` on.
     pub(crate) fn begin_run(&mut self, id: ReplicaId, first: u64, tag: u64) {
-        self.lineages.entry(id).or_default().begin(first, tag);
+        self.lineages.change(id, |mine| mine.begin(first, tag));
     }
 
     pub(crate) fn lineages(&self) -> &Lineages {
-        &self.lineages
+        self.lineages.all()
     }
 
     /// The first update of `id` that others, who have it up to `last`, owe to another run than this keyspace does.
     pub(crate) fn fork(&self, id: ReplicaId, theirs: &Lineages, last: u64) -> Option<u64> {
-        self.lineages.get(&id)?.fork(theirs.get(&id)?, last.min(self.version.get(id)))
+        self.lineages().get(&id)?.fork(theirs.get(&id)?, last.min(self.version.get(id)))
     }
 
     fn join(
@@ -507,7 +446,7 @@ impl Keyspace {
     }
 
     /// Ends recovery: what the restored pieces cover, and what is remembered of removals.
-    pub(crate) fn restored(&mut self, version: VersionVector, floor: VersionVector, lineages: Lineages) {
+    pub(crate) fn restored(&mut self, version: VersionVector, floor: VersionVector, lineages: Kept) {
         (self.version, self.floor, self.lineages) = (version, floor, lineages);
     }
 
@@ -574,11 +513,6 @@ fn record(index: &mut Index, newest: &mut VersionVector, id: KeyId, dot: Dot) {
 
 fn dots(vector: &VersionVector) -> impl Iterator<Item = Dot> {
     vector.iter().map(|(id, counter)| Dot::new(id, counter))
-}
-
-/// What tells the hash of a key's value from that of others.
-fn seed_of(key: &Key) -> u64 {
-    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(key.kind.as_str().as_bytes()), key.name.as_bytes())
 }
 
 fn deaths_of(value: &Value) -> usize {

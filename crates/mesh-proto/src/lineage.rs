@@ -4,7 +4,11 @@
 //! others. Vectors cannot show that. So each run draws a tag, and whoever has a leader's updates also knows which run made
 //! which: two histories of one id agree exactly as far as the tags do.
 
+use crate::codec::{decode_whole, encode};
+use crdt_core::ReplicaId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use twox_hash::XxHash3_64;
 
 /// How many runs of one leader are remembered. What older ones made counts as agreed.
 const MAX_RUNS: usize = 64;
@@ -72,6 +76,54 @@ impl Lineage {
     fn tag_at(&self, counter: u64) -> Option<u64> {
         let later = self.0.partition_point(|run| run.first <= counter);
         self.0[..later].last().map(|run| run.tag)
+    }
+}
+
+pub(crate) type Lineages = BTreeMap<ReplicaId, Lineage>;
+
+/// Lineages that are stored when they change, which is rarely, with a hash that is stored with every commit.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    all: Lineages,
+    /// Of their row in the store; 0 if there is none.
+    hash: u64,
+    has_changed: bool,
+}
+
+impl Kept {
+    /// From the row in the store.
+    pub(crate) fn stored(row: &[u8]) -> Result<Self, postcard::Error> {
+        Ok(Kept { all: decode_whole(row)?, hash: XxHash3_64::oneshot(row), has_changed: false })
+    }
+
+    pub(crate) fn all(&self) -> &Lineages {
+        &self.all
+    }
+
+    /// Of what is in the store.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The row, if it is to be stored, which changes the hash.
+    pub(crate) fn take_changed(&mut self) -> Option<Vec<u8>> {
+        let row = std::mem::take(&mut self.has_changed).then(|| encode(&self.all))?;
+        self.hash = XxHash3_64::oneshot(&row);
+        Some(row)
+    }
+
+    pub(crate) fn change(&mut self, id: ReplicaId, change: impl FnOnce(&mut Lineage)) {
+        let mut lineage = self.all.get(&id).cloned().unwrap_or_default();
+        change(&mut lineage);
+        if self.all.get(&id) != Some(&lineage) {
+            self.all.insert(id, lineage);
+            self.has_changed = true;
+        }
+    }
+
+    pub(crate) fn replace(&mut self, all: Lineages) {
+        self.has_changed |= all != self.all;
+        self.all = all;
     }
 }
 

@@ -8,7 +8,8 @@ use crate::{
     BadPiece, Commit, Identity, Key, Registry,
     codec::{decode_whole, encode},
     idempotency::Replies,
-    keyspace::{KeyPiece, Keyspace, Lineages, Stored},
+    keyspace::{KeyPiece, Keyspace, Stored},
+    lineage::Kept,
     planted::{self, Bug},
     reconcile::Lost,
 };
@@ -22,6 +23,7 @@ pub const STORE_VERSION: u16 = 2;
 
 const IDENTITY: &[u8] = b"identity";
 const HISTORY: &[u8] = b"history";
+const LINEAGES: &[u8] = b"lineages";
 const FORMER: &[u8] = b"former";
 const PIECES: u8 = b'p';
 const REPLIES: &[u8] = b"r";
@@ -39,9 +41,10 @@ struct IdentityRow {
 struct HistoryRow {
     version: VersionVector,
     floor: VersionVector,
-    lineages: Lineages,
     /// Of the whole keyspace, so that a lost or damaged row is found out.
     fingerprint: u64,
+    /// A hash of the row of the lineages, which is written when they change.
+    lineages: u64,
 }
 
 /// The same row to be written, without a copy of what is in it.
@@ -49,8 +52,8 @@ struct HistoryRow {
 struct HistoryOf<'a> {
     version: &'a VersionVector,
     floor: &'a VersionVector,
-    lineages: &'a Lineages,
     fingerprint: u64,
+    lineages: u64,
 }
 
 /// Why a store cannot be taken up.
@@ -148,8 +151,11 @@ pub(crate) fn write_space(space: &mut Keyspace, durable: &VersionVector, commit:
         }
         space.set_stored(id, stored);
     }
-    let (version, floor, lineages) = (space.version(), space.floor(), space.lineages());
-    let history = HistoryOf { version, floor, lineages, fingerprint: space.fingerprint() };
+    if let Some(lineages) = space.lineages.take_changed() {
+        commit.puts.push((LINEAGES.to_vec(), lineages));
+    }
+    let (version, floor, lineages) = (space.version(), space.floor(), space.lineages.hash());
+    let history = HistoryOf { version, floor, fingerprint: space.fingerprint(), lineages };
     put(commit, HISTORY.to_vec(), &history);
 }
 
@@ -186,6 +192,7 @@ pub struct Recovery {
     identity: Option<Identity>,
     former: Vec<ReplicaId>,
     history: Option<HistoryRow>,
+    lineages: Kept,
     /// The new id of a leader that does not rely on its metadata.
     without_metadata: Option<ReplicaId>,
     failed: Option<RecoverError>,
@@ -214,6 +221,7 @@ impl Recovery {
             identity: None,
             former: Vec::new(),
             history: None,
+            lineages: Kept::default(),
             without_metadata: None,
             failed: None,
         }
@@ -255,7 +263,10 @@ impl Recovery {
             FORMER => {
                 self.former = decode_whole(value).map_err(|why| corrupt("the former ids", why))?;
             }
-            HISTORY if self.without_metadata.is_some() => {}
+            HISTORY | LINEAGES if self.without_metadata.is_some() => {}
+            LINEAGES => {
+                self.lineages = Kept::stored(value).map_err(|why| corrupt("the runs of leaders", why))?;
+            }
             HISTORY => {
                 let row: HistoryRow =
                     decode_whole(value).map_err(|why| corrupt("the version vector", why))?;
@@ -297,12 +308,18 @@ impl Recovery {
         if self.history.is_none() && self.space.len() > 0 {
             return Err(RecoverError::NoMetadata);
         }
-        let HistoryRow { version, floor, lineages, fingerprint } = self.history.unwrap_or_default();
+        let HistoryRow { version, floor, fingerprint, lineages } = self.history.unwrap_or_default();
         self.space.check_covered(&version).map_err(|(key, gap)| corrupt(format!("key {key}"), gap))?;
         if self.space.fingerprint() != fingerprint {
             return Err(corrupt("the values", "they do not have the fingerprint that was stored with them"));
         }
-        self.space.restored(version, floor, lineages);
+        if self.lineages.hash() != lineages {
+            return Err(corrupt(
+                "the runs of leaders",
+                "they do not have the hash that was stored with the vector",
+            ));
+        }
+        self.space.restored(version, floor, self.lineages);
         let Recovery { space, replies, run, identity, former, .. } = self;
         Ok(Recovered { space, replies, run, identity, former, lost: None })
     }

@@ -31,8 +31,8 @@ pub struct ChangedKey {
 }
 
 impl Engine {
-    /// The keys of a range with the hashes that make up the fingerprint, in the order of the keys: the fingerprint is the
-    /// wrapping sum of all. **O(keys in the range)**.
+    /// The keys of a range with the hashes that make up the fingerprint, which is the wrapping sum of all. Their order, in
+    /// which a range lies too, is one by hashes of the keys, the same at all leaders. **O(keys in the range)**.
     pub fn key_hashes(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, u64)> {
         self.space.hashes(range)
     }
@@ -57,14 +57,16 @@ impl Engine {
         self.replies.len()
     }
 
-    /// The keys whose names begin with `prefix`, by type and name. **O(keys)**.
-    pub fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Key> {
-        self.space.keys().filter(move |key| key.name.starts_with(prefix))
+    /// The keys whose names begin with `prefix`, by type and name. **O(n + k log k)** for k of n keys.
+    pub fn keys<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Key> {
+        let mut keys: Vec<&Key> = self.space.keys().filter(|key| key.name.starts_with(prefix)).collect();
+        keys.sort_unstable();
+        keys.into_iter()
     }
 
     /// The type under which `name` is in use here, if it is in use but not as a `wanted`.
     pub fn other_kind(&self, name: &str, wanted: Kind) -> Option<Kind> {
-        self.space.other_kind(&Key::new(wanted, name))
+        self.space.other_kind(&wanted, name)
     }
 
     /// The value of a counter; `None` if it was never written.
@@ -138,7 +140,7 @@ impl Engine {
     }
 
     fn value(&self, kind: Kind, name: &str) -> Option<&Value> {
-        self.space.get(&Key::new(kind, name)).map(|entry| &entry.value)
+        self.space.id_of(&kind, name).map(|id| &self.space.entry(id).value)
     }
 }
 

@@ -24,7 +24,8 @@
 use crate::{
     Key, Kind, Part,
     codec::encode,
-    keyspace::{KeyId, KeyPiece, Keyspace, Lineages},
+    keyspace::{KeyId, KeyPiece, Keyspace},
+    lineage::Lineages,
     planted::{self, Bug},
     staging::Taken,
 };

@@ -101,3 +101,33 @@ fn a_store_of_another_leader_is_refused() {
     let refused = Engine::recover(Config::default(), other, disk.recovery(Registry::new())).unwrap_err();
     assert_eq!(refused.to_string(), "the data belongs to leader \"leader-1\" of cluster \"test\"");
 }
+
+/// Without them two histories under one id could not be told apart, and nothing else would be amiss.
+#[test]
+fn lost_or_damaged_lineages_are_found_out() {
+    let mut mesh = Mesh::new(1, 2, all_to_all(2), Config::default());
+    for _ in 0..10 {
+        mesh.random_write(0);
+        mesh.random_write(1);
+    }
+    mesh.converge();
+    let sound = mesh.leaders[0].disk.clone();
+    let row = b"lineages".to_vec();
+    let whole = sound.0[&row].clone();
+    let recover = |disk: &Disk| {
+        Engine::recover(Config::default(), identity(1), disk.recovery(Registry::new())).map(drop)
+    };
+    let refused = |row_is: Option<Vec<u8>>| {
+        let mut disk = sound.clone();
+        disk.0.remove(&row);
+        disk.0.extend(row_is.map(|value| (row.clone(), value)));
+        assert!(matches!(recover(&disk), Err(RecoverError::Corrupt { .. })));
+    };
+    refused(None);
+    for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut value = whole.clone();
+        value[at] ^= 1 << bit;
+        refused(Some(value));
+    }
+    assert_eq!(recover(&sound), Ok(()));
+}

@@ -10,6 +10,7 @@
 
 use super::{
     Entry, Keyspace,
+    ids::seed_of,
     repair::{Checked, Deaths, Places},
 };
 use crate::{
@@ -58,7 +59,7 @@ impl Keyspace {
     /// As a [`Source`], at this moment, for somebody whom this leader has greeted with the vector `greeted`.
     pub(crate) fn source(&self, greeted: &VersionVector) -> Source {
         let news = self.version.difference(greeted).map(|(id, news)| (id, *news.end())).collect();
-        let lineage = |(id, _)| self.lineages.get(&id).cloned().unwrap_or_default();
+        let lineage = |(id, _)| self.lineages().get(&id).cloned().unwrap_or_default();
         let lineages = self.version.iter().map(lineage).collect();
         Source { news, fingerprint: self.fingerprint, lineages }
     }
@@ -73,7 +74,7 @@ impl Keyspace {
         since.covers(&self.floor).ok()?;
         let (mut places, mut deaths) = (self.find(is_wanted), Deaths::new());
         for entry in self.changed_since(since) {
-            let id = self.ids[&entry.key];
+            let id = self.id(&entry.key).expect("it is here");
             let dots = places.entry(id).or_default();
             if let Value::Set(kernel) = &entry.value {
                 let slice = kernel.slice_since(since, false);
@@ -135,7 +136,7 @@ impl Keyspace {
         }
         let mut fingerprint = self.fingerprint;
         for Change { key, value, .. } in &changes {
-            let seed = super::seed_of(key);
+            let seed = seed_of(&key.kind, &key.name);
             let before = self.get(key).map_or(0, |entry| entry.hash);
             let after = match value {
                 Becomes::Same => before,
@@ -150,7 +151,7 @@ impl Keyspace {
         for Change { key, newest, value } in changes {
             let id = match &value {
                 Becomes::New(_) => self.entry_id(&key).expect("the value is of its type"),
-                _ => self.ids[&key],
+                _ => self.id(&key).expect("only what is here changes so"),
             };
             if matches!(value, Becomes::Nothing) {
                 self.forget_key(id);
@@ -177,7 +178,7 @@ impl Keyspace {
         self.deaths = 0;
         (self.floor, self.version) = (vector.clone(), vector.clone());
         let lineages = vector.iter().map(|row| row.0).zip(source.lineages);
-        self.lineages = lineages.filter(|(_, lineage)| *lineage != Lineage::default()).collect();
+        self.lineages.replace(lineages.filter(|(_, lineage)| *lineage != Lineage::default()).collect());
         true
     }
 }
