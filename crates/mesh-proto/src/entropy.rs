@@ -16,6 +16,7 @@ pub(crate) struct Odds {
     seen: u8,
 }
 
+const ALL: u32 = 1 << 16;
 /// Odds never come nearer to 0 or 1 than this.
 const LEAST: u32 = 1 << 5;
 /// The latest answers count by so much: 2⁻⁵, sooner by one in how many there were.
@@ -27,28 +28,43 @@ impl Default for Odds {
     }
 }
 
+/// What one more answer counts where there were so many, in 2¹⁶ths.
+const SHARES: [u32; RATE as usize + 1] = {
+    let mut shares = [ALL; RATE as usize + 1];
+    let (mut place, mut seen) = (1, 1);
+    while place < shares.len() {
+        shares[place] = ALL / seen;
+        (place, seen) = (place + 1, seen + 1);
+    }
+    shares
+};
+
 impl Odds {
+    #[inline]
     fn note(&mut self, yes: bool) {
-        let all = 1_u32 << 16;
         self.seen = RATE.min(self.seen + 1);
-        let (old, share) = (u32::from(self.yes), u32::from(self.seen));
-        let new = if yes { old + (all - old) / share } else { old - old / share };
-        self.yes = u16::try_from(new.clamp(LEAST, all - LEAST)).unwrap_or(u16::MAX);
+        let (old, share) = (u32::from(self.yes), SHARES[usize::from(self.seen)]);
+        let new = if yes { old + (((ALL - old) * share) >> 16) } else { old - ((old * share) >> 16) };
+        self.yes = u16::try_from(new.clamp(LEAST, ALL - LEAST)).unwrap_or(u16::MAX);
     }
 
     /// The part of `range` that stands for yes: neither nothing nor all of it.
+    #[inline]
     fn part(self, range: u32) -> u32 {
         (range >> 16) * u32::from(self.yes)
     }
 }
 
+/// Numbers with as many digits, or more, share odds.
+const DIGITS: usize = 12;
+
 /// The odds of the numbers of one kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Numbers {
     /// Whether a number has more digits than so many.
-    more: [Odds; 12],
+    more: [Odds; DIGITS],
     /// The second digit of a number with so many.
-    second: [Odds; 12],
+    second: [Odds; DIGITS],
 }
 
 /// A range below this is widened by a byte.
@@ -69,12 +85,14 @@ impl Default for Encoder {
 }
 
 impl Encoder {
+    #[inline]
     pub(crate) fn bit(&mut self, odds: &mut Odds, yes: bool) {
         let part = odds.part(self.range);
         self.narrow(part, yes);
         odds.note(yes);
     }
 
+    #[inline]
     fn narrow(&mut self, part: u32, yes: bool) {
         if yes {
             self.range = part;
@@ -99,13 +117,16 @@ impl Encoder {
                 }
             }
         }
-        self.bytes.push(u8::try_from(self.low >> 24 & 0xff).unwrap_or(u8::MAX));
+        self.bytes.push(self.low.to_le_bytes()[3]);
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
 
     /// At most 2⁶⁴ − 2. The number n + 1 has so many binary digits after its first, each of which is asked for, and then
     /// which they are.
     pub(crate) fn number(&mut self, odds: &mut Numbers, n: u64) {
+        if n == 0 {
+            return self.bit(&mut odds.more[0], false);
+        }
         let code = n + 1;
         let digits = code.ilog2();
         for at in 0..digits {
@@ -135,9 +156,8 @@ impl Encoder {
     }
 }
 
-/// Large numbers share odds.
 fn place(digits: u32) -> usize {
-    digits.min(11) as usize
+    (digits as usize).min(DIGITS - 1)
 }
 
 /// Reads what [`Encoder`] wrote. Bytes that are anything else are read as some answers, too.
@@ -163,12 +183,14 @@ impl<'a> Decoder<'a> {
         self.ahead = self.ahead << 8 | u32::from(*next);
     }
 
+    #[inline]
     pub(crate) fn bit(&mut self, odds: &mut Odds) -> bool {
         let yes = self.narrow(odds.part(self.range));
         odds.note(yes);
         yes
     }
 
+    #[inline]
     fn narrow(&mut self, part: u32) -> bool {
         let yes = self.ahead < part;
         if yes {

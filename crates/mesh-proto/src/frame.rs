@@ -11,7 +11,7 @@ use crate::{
     codec::{decode_whole, encode},
     entropy::{Decoder, Encoder},
     key::MAX_NAME,
-    said::{Dep, FrameOdds, Keys, Names, Said},
+    said::{Dep, FrameOdds, Keys, Names, Rows, Said},
 };
 use crdt_core::{
     Dot, ReplicaId,
@@ -86,14 +86,11 @@ struct Writer<'a> {
 impl Frame {
     /// The bytes, and how many of them are values. `said` is what the sender said before this frame, if it builds on that.
     pub(crate) fn encode(&self, names: &Names, said: &mut Said) -> (Vec<u8>, usize) {
-        let mut nothing = Said::default();
-        let said = if self.relative { said } else { &mut nothing };
-        let (mut odds, mut keys) = (std::mem::take(&mut said.odds), std::mem::take(&mut said.keys));
-        let (bits, bytes) = (Encoder::default(), Vec::new());
-        let mut out = Writer { odds: &mut odds, keys: &mut keys, bits, bytes, payload: 0 };
-        out.frame(self, names, said);
+        let mut nothing = None;
+        let Said { rows, keys, odds } = if self.relative { said } else { nothing.insert(Said::default()) };
+        let mut out = Writer { odds, keys, bits: Encoder::default(), bytes: Vec::new(), payload: 0 };
+        out.frame(self, names, rows);
         let Writer { bits, bytes, payload, .. } = out;
-        (said.odds, said.keys) = (odds, keys);
         let bits = bits.into_bytes();
         let mut all = Vec::with_capacity(bits.len() + bytes.len() + 4);
         let header = if self.relative { self.number % TURN * 2 + 1 } else { self.number * 2 };
@@ -106,7 +103,7 @@ impl Frame {
 }
 
 impl Writer<'_> {
-    fn frame(&mut self, frame: &Frame, names: &Names, said: &mut Said) {
+    fn frame(&mut self, frame: &Frame, names: &Names, said: &mut Rows) {
         let Received { last, missing, durable } = frame.received;
         self.bits.number(&mut self.odds.acknowledged, last - said.acknowledged);
         said.acknowledged = last;
@@ -173,7 +170,7 @@ impl Writer<'_> {
     }
 
     /// What a batch depends on: first those that the origin's batches before depended on too, then others.
-    fn deps(&mut self, batch: &Batch, names: &Names, said: &Said, remembered: &mut Vec<Dep>) {
+    fn deps(&mut self, batch: &Batch, names: &Names, said: &Rows, remembered: &mut Vec<Dep>) {
         let dep = |dep: &Dot| (names.place(dep.replica).expect("what is depended on is named"), dep.counter);
         let mut others: Vec<(usize, u64)> = batch.deps.iter().map(dep).collect();
         others.sort_unstable();
@@ -319,22 +316,20 @@ pub(crate) fn decode(
     let relative = bytes.varint()? % 2 == 1;
     let count = bytes.count()?;
     let bits = Decoder::new(bytes.take(count)?);
-    let mut nothing = Said::default();
-    let said = if relative { said } else { &mut nothing };
-    let (mut odds, mut keys) = (std::mem::take(&mut said.odds), std::mem::take(&mut said.keys));
-    let mut columns = Columns { room: 3 * FULL, odds: &mut odds, keys: &mut keys, bits, bytes };
-    let mut frame = columns.frame(names, said)?;
+    let mut nothing = None;
+    let Said { rows, keys, odds } = if relative { said } else { nothing.insert(Said::default()) };
+    let mut columns = Columns { room: 3 * FULL, odds, keys, bits, bytes };
+    let mut frame = columns.frame(names, rows)?;
     columns.bytes.finish()?;
     if !columns.bits.is_finished() {
         return Err(columns.invalid());
     }
-    (said.odds, said.keys) = (odds, keys);
     (frame.number, frame.relative) = (number, relative);
     Ok(frame)
 }
 
 impl Columns<'_> {
-    fn frame(&mut self, names: &mut Names, said: &mut Said) -> Result<Frame, DecodeError> {
+    fn frame(&mut self, names: &mut Names, said: &mut Rows) -> Result<Frame, DecodeError> {
         let more = self.bits.number(&mut self.odds.acknowledged);
         let acknowledged = self.plus(said.acknowledged, more)?;
         said.acknowledged = acknowledged;
@@ -434,7 +429,7 @@ impl Columns<'_> {
         &mut self,
         origin: ReplicaId,
         names: &Names,
-        said: &Said,
+        said: &Rows,
         remembered: &mut Vec<Dep>,
     ) -> Result<Vec<Dot>, DecodeError> {
         for Dep { counter, idle, odds, .. } in &mut *remembered {

@@ -65,13 +65,13 @@ impl Engine {
     }
 
     /// The type under which `name` is in use here, if it is in use but not as a `wanted`.
-    pub fn other_kind(&self, name: &str, wanted: Kind) -> Option<Kind> {
-        self.space.other_kind(&wanted, name)
+    pub fn other_kind(&self, name: &str, wanted: &Kind) -> Option<Kind> {
+        self.space.other_kind(wanted, name)
     }
 
     /// The value of a counter; `None` if it was never written.
     pub fn counter(&self, name: &str) -> Option<i128> {
-        match self.value(Kind::PnCounter, name)? {
+        match self.value(&Kind::PnCounter, name)? {
             Value::PnCounter(counter) => Some(counter.value()),
             _ => None,
         }
@@ -79,7 +79,7 @@ impl Engine {
 
     /// The value of a grow-only counter; `None` if it was never written.
     pub fn g_counter(&self, name: &str) -> Option<u128> {
-        match self.value(Kind::GCounter, name)? {
+        match self.value(&Kind::GCounter, name)? {
             Value::GCounter(counter) => Some(counter.value()),
             _ => None,
         }
@@ -87,7 +87,7 @@ impl Engine {
 
     /// The value of a register and the stamp of its write; `None` if it was never written.
     pub fn register(&self, name: &str) -> Option<(&[u8], Stamp)> {
-        match self.value(Kind::Register, name)? {
+        match self.value(&Kind::Register, name)? {
             Value::Register(register) => Some((register.get()?.as_slice(), register.stamp()?)),
             _ => None,
         }
@@ -95,7 +95,7 @@ impl Engine {
 
     /// The elements of a set in ascending order; empty if it was never written. **O(n log n)**.
     pub fn members(&self, name: &str) -> Vec<&[u8]> {
-        let Some(Value::Set(set)) = self.value(Kind::Set, name) else { return Vec::new() };
+        let Some(Value::Set(set)) = self.value(&Kind::Set, name) else { return Vec::new() };
         let mut members: Vec<&[u8]> = set.iter().map(Vec::as_slice).collect();
         members.sort_unstable();
         members
@@ -103,12 +103,12 @@ impl Engine {
 
     /// Whether a set has an element. **O(1)**.
     pub fn contains(&self, name: &str, element: &[u8]) -> bool {
-        matches!(self.value(Kind::Set, name), Some(Value::Set(set)) if set.contains(element))
+        matches!(self.value(&Kind::Set, name), Some(Value::Set(set)) if set.contains(element))
     }
 
     /// How many elements a set has. **O(1)**.
     pub fn set_len(&self, name: &str) -> usize {
-        match self.value(Kind::Set, name) {
+        match self.value(&Kind::Set, name) {
             Some(Value::Set(set)) => set.len(),
             _ => 0,
         }
@@ -116,7 +116,7 @@ impl Engine {
 
     /// A value of the user's own type; `None` if it was never written.
     pub fn get<T: Custom>(&self, name: &str) -> Option<&T> {
-        match self.value(Kind::from(T::TYPE), name)? {
+        match self.value(&Kind::from(T::TYPE), name)? {
             Value::Custom(value) => value.as_any().downcast_ref(),
             _ => None,
         }
@@ -139,8 +139,8 @@ impl Engine {
             .collect()
     }
 
-    fn value(&self, kind: Kind, name: &str) -> Option<&Value> {
-        self.space.id_of(&kind, name).map(|id| &self.space.entry(id).value)
+    fn value(&self, kind: &Kind, name: &str) -> Option<&Value> {
+        self.space.id_of(kind, name).map(|id| &self.space.entry(id).value)
     }
 }
 

@@ -70,16 +70,7 @@ impl Names {
 /// What one frame may leave out because of those before it. Frames that may be lost or overtaken each begin with nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// Up to which frame of the other direction was acknowledged.
-    pub(crate) acknowledged: u64,
-    /// By place, up to which of a replica's updates the sender has told that it has,
-    told: Vec<u64>,
-    /// up to which it has told of or sent,
-    shown: Vec<u64>,
-    /// how far the sender then was from the origin,
-    hops: Vec<u64>,
-    /// and what the latest batches that were sent depend on.
-    deps: Vec<Vec<Dep>>,
+    pub(crate) rows: Rows,
     pub(crate) keys: Keys,
     pub(crate) odds: Box<FrameOdds>,
 }
@@ -87,30 +78,54 @@ pub(crate) struct Said {
 impl Said {
     /// On a connection on which the sender's greeting was this.
     pub(crate) fn new(greeting: &VersionVector) -> Self {
-        let told: Vec<u64> = greeting.iter().map(|row| row.1).collect();
-        Said { acknowledged: 1, shown: told.clone(), told, ..Said::default() }
+        let row = |(_, told): (_, u64)| Row { told, shown: told, ..Row::default() };
+        let rows = Rows { acknowledged: 1, of: greeting.iter().map(row).collect() };
+        Said { rows, ..Said::default() }
     }
+}
 
+/// Of the replicas, by place.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Up to which frame of the other direction was acknowledged.
+    pub(crate) acknowledged: u64,
+    of: Vec<Row>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    /// Up to which of the replica's updates the sender has told that it has,
+    told: u64,
+    /// up to which it has told of or sent,
+    shown: u64,
+    /// how far the sender then was from the origin,
+    hops: u64,
+    /// and what the latest batches that were sent depend on.
+    deps: Vec<Dep>,
+}
+
+impl Rows {
     pub(crate) fn told(&self, place: usize) -> u64 {
-        self.told.get(place).copied().unwrap_or(0)
+        self.of.get(place).map_or(0, |row| row.told)
     }
 
     pub(crate) fn shown(&self, place: usize) -> u64 {
-        self.shown.get(place).copied().unwrap_or(0)
+        self.of.get(place).map_or(0, |row| row.shown)
     }
 
     pub(crate) fn hops(&self, place: usize) -> u64 {
-        self.hops.get(place).copied().unwrap_or(0)
+        self.of.get(place).map_or(0, |row| row.hops)
     }
 
-    /// What is remembered of what the batches of an origin depend on, to be put back by [`pass`](Said::pass).
+    /// What is remembered of what the batches of an origin depend on, to be put back by [`pass`](Rows::pass).
     pub(crate) fn take_deps(&mut self, place: usize) -> Vec<Dep> {
-        self.deps.get_mut(place).map(std::mem::take).unwrap_or_default()
+        self.of.get_mut(place).map(|row| std::mem::take(&mut row.deps)).unwrap_or_default()
     }
 
     pub(crate) fn tell(&mut self, place: usize, counter: u64) {
-        raise(&mut self.told, place, counter);
-        raise(&mut self.shown, place, counter);
+        let row = self.row(place);
+        row.told = row.told.max(counter);
+        row.shown = row.shown.max(counter);
     }
 
     pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, hops: u64, mut deps: Vec<Dep>) {
@@ -118,14 +133,19 @@ impl Said {
             let longest = (0..deps.len()).max_by_key(|at| deps[*at].idle).unwrap_or(0);
             deps.remove(longest);
         }
-        raise(if early { &mut self.shown } else { &mut self.told }, place, until);
-        raise(&mut self.shown, place, until);
-        raise(&mut self.hops, place, 0);
-        self.hops[place] = hops;
-        if self.deps.len() <= place {
-            self.deps.resize_with(place + 1, Vec::new);
+        if !early {
+            self.tell(place, until);
         }
-        self.deps[place] = deps;
+        let row = self.row(place);
+        row.shown = row.shown.max(until);
+        (row.hops, row.deps) = (hops, deps);
+    }
+
+    fn row(&mut self, place: usize) -> &mut Row {
+        if self.of.len() <= place {
+            self.of.resize_with(place + 1, Row::default);
+        }
+        &mut self.of[place]
     }
 }
 
@@ -143,13 +163,6 @@ pub(crate) struct Dep {
 
 /// So many are remembered of each origin: about those that it hears from directly, by turns.
 const MAX_DEPS: usize = 12;
-
-fn raise(row: &mut Vec<u64>, place: usize, counter: u64) {
-    if row.len() <= place {
-        row.resize(place + 1, 0);
-    }
-    row[place] = row[place].max(counter);
-}
 
 /// The latest keys that were named; the oldest make room.
 #[derive(Debug, Default)]

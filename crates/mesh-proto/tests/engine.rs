@@ -121,7 +121,7 @@ fn a_name_has_one_type() {
     let refused = a.write("k", &Op::Add(vec![b"x".to_vec()]), None, NOW);
     let (held, wanted) = (Kind::PnCounter, Kind::Set);
     assert_eq!(refused, Err(WriteError::OtherType { name: "k".into(), held, wanted }));
-    assert_eq!(a.other_kind("k", Kind::Register), Some(Kind::PnCounter));
+    assert_eq!(a.other_kind("k", &Kind::Register), Some(Kind::PnCounter));
     assert_eq!(a.key_count(), 1);
 }
 

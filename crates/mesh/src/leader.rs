@@ -228,7 +228,7 @@ impl Leader {
         read: impl FnOnce(&Engine, &str) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
         let name = name.into();
-        let result = self.read(move |engine| match engine.other_kind(&name, kind.clone()) {
+        let result = self.read(move |engine| match engine.other_kind(&name, &kind) {
             Some(held) => Err(WriteError::OtherType { name, held, wanted: kind }),
             None => Ok(read(engine, &name)),
         });
