@@ -472,7 +472,10 @@ impl FromIterator<(u64, u64)> for Rows {
 /// Rows from pairs in any order; of two for one replica the greater counts.
 impl FromIterator<(ReplicaId, u64)> for Rows {
     fn from_iter<I: IntoIterator<Item = (ReplicaId, u64)>>(pairs: I) -> Self {
-        let mut pairs: Vec<_> = pairs.into_iter().filter(|pair| pair.1 > 0).collect();
+        let given = pairs.into_iter();
+        // What is filtered promises nothing, and few rows should not be moved again and again.
+        let mut pairs = Vec::with_capacity(given.size_hint().1.map_or(0, |most| most.min(64)));
+        pairs.extend(given.filter(|pair| pair.1 > 0));
         pairs.sort_unstable();
         pairs.dedup_by(|greater, kept| {
             let same = greater.0 == kept.0;

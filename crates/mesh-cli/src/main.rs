@@ -13,17 +13,18 @@ use cap::Cap;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use commands::{counter, keys, peer, register, set, status, topology, verify, watch};
+use mimalloc::MiMalloc;
 use std::{
-    alloc::System,
     fmt,
     io::{self, ErrorKind, IsTerminal},
     process::ExitCode,
 };
 use tracing_subscriber::EnvFilter;
 
-/// The system's, with a count of the live bytes, one addition for each: simulations tell what a protocol holds. No limit.
+/// One for many small values, with a count of the live bytes, one addition for each: simulations tell what a protocol holds.
+/// No limit.
 #[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 /// Multi-leader replication with CRDTs.
 ///

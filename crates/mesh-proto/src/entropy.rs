@@ -80,7 +80,8 @@ pub(crate) struct Encoder {
 
 impl Default for Encoder {
     fn default() -> Self {
-        Encoder { low: 0, range: u32::MAX, bytes: Vec::new() }
+        // Most frames say no more than that.
+        Encoder { low: 0, range: u32::MAX, bytes: Vec::with_capacity(64) }
     }
 }
 

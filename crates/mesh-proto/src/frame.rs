@@ -71,6 +71,9 @@ const CUSTOM: u8 = 4;
 /// on as one: a frame with both is below [`MAX_MESSAGE`](crate::MAX_MESSAGE), and what takes more memory is none.
 pub(crate) const FULL: usize = 128 << 10;
 
+/// So many bytes of values, names and large numbers are in most frames.
+const USUAL: usize = 128;
+
 /// So much of its number does a frame carry that builds on those before it.
 const TURN: u64 = 64;
 
@@ -88,7 +91,8 @@ impl Frame {
     pub(crate) fn encode(&self, names: &Names, said: &mut Said) -> (Vec<u8>, usize) {
         let mut nothing = None;
         let Said { rows, keys, odds } = if self.relative { said } else { nothing.insert(Said::default()) };
-        let mut out = Writer { odds, keys, bits: Encoder::default(), bytes: Vec::new(), payload: 0 };
+        let bytes = Vec::with_capacity(USUAL);
+        let mut out = Writer { odds, keys, bits: Encoder::default(), bytes, payload: 0 };
         out.frame(self, names, rows);
         let Writer { bits, bytes, payload, .. } = out;
         let bits = bits.into_bytes();

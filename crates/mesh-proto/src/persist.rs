@@ -174,7 +174,8 @@ fn put(commit: &mut Commit, key: Vec<u8>, value: &impl Serialize) {
 /// `p`, the type and the name with their lengths in front, and the sequence number, so that a scan yields the rows of
 /// one key together and in order.
 fn row_key(key: &Key, sequence: u64) -> Vec<u8> {
-    let mut row = vec![PIECES];
+    let mut row = Vec::with_capacity(1 + 2 * 2 + key.kind.as_str().len() + key.name.len() + 8);
+    row.push(PIECES);
     for text in [key.kind.as_str(), &key.name] {
         row.extend(u16::try_from(text.len()).expect("types and names are short").to_be_bytes());
         row.extend(text.as_bytes());

@@ -173,7 +173,9 @@ pub trait Wire: Sized {
 
     /// The bytes of one value that stands alone: its [format](Wire::FORMAT), then the value.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::from([Self::FORMAT]);
+        // Small values, of which there are many, move no more.
+        let mut out = Vec::with_capacity(64);
+        out.push(Self::FORMAT);
         self.encode(&mut out);
         out
     }

@@ -117,19 +117,37 @@ impl Rice {
     }
 }
 
+/// So few numbers are looked at again for each parameter.
+const FEW: usize = 4;
+
+/// The least size in bits of at most 256 numbers, and the least parameter that gives it.
+pub(super) fn best(numbers: &[u64]) -> (u64, Rice) {
+    if numbers.len() > FEW {
+        return Census::of(numbers).best();
+    }
+    let size = |value: u64, k: u32| match value >> k {
+        quotient if quotient < u64::from(BOUND) => quotient + u64::from(1 + k),
+        _ => u64::from(BOUND + PARAMETER + length(value) - 1),
+    };
+    // From the longest number's length on there are only more low bits to write.
+    let longest = numbers.iter().map(|value| length(*value)).max().unwrap_or(0);
+    let sizes = (0..=longest.min(63)).map(|k| (numbers.iter().map(|value| size(*value, k)).sum(), Rice(k)));
+    sizes.min_by_key(|best: &(u64, Rice)| best.0).unwrap_or((0, Rice(0)))
+}
+
 /// What is to be known of at most 256 numbers to find out how long they are by any parameter, without looking at them
 /// again.
 ///
 /// The length of a number depends on its quotient, if that is below 16, and else on its bit length. The quotient is the
 /// number's leading bits, at most four of them. So the numbers are counted by bit length, with the sums of their
 /// leading bits.
-pub(super) struct Census {
+struct Census {
     /// For each bit length four sums of 16 bits: how many, and their leading two, three and four bits.
     by_length: [u64; 65],
 }
 
 impl Census {
-    pub(super) fn of(numbers: &[u64]) -> Self {
+    fn of(numbers: &[u64]) -> Self {
         debug_assert!(numbers.len() <= 256, "256 times 15 does not overflow 16 bits");
         // In two halves, since each addition waits for the one before to the same place.
         let (mut even, mut odd) = ([0; 65], [0; 65]);
@@ -158,7 +176,7 @@ impl Census {
     }
 
     /// The least size in bits, and the least parameter that gives it.
-    pub(super) fn best(&self) -> (u64, Rice) {
+    fn best(&self) -> (u64, Rice) {
         let longest = (0..=64).rev().find(|&length| self.count(length) > 0).unwrap_or(0);
         let mut short: u64 = (0..=4).map(|length| self.count(length)).sum();
         let mut long: u64 = (5..=longest).map(|length| self.count(length) * (21 + length as u64)).sum();
@@ -247,8 +265,9 @@ mod tests {
                 .collect();
             let size = |k| numbers.iter().map(|value| size(*value, k)).sum::<u64>();
             let best = (0..64).map(|k| (size(k), k)).min().expect("64 of them");
-            let (found, Rice(k)) = Census::of(&numbers).best();
-            assert_eq!((found, k), best, "{numbers:?}");
+            for (found, Rice(k)) in [super::best(&numbers), Census::of(&numbers).best()] {
+                assert_eq!((found, k), best, "{numbers:?}");
+            }
         }
     }
 

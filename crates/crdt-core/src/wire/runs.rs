@@ -1,7 +1,7 @@
 use super::{
     bits::{BitReader, BitWriter},
     reader::{DecodeError, Reader},
-    rice::{Census, Rice},
+    rice::{Rice, best},
 };
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -141,8 +141,8 @@ impl Block {
 
     /// The form that the format prescribes.
     fn form(&self) -> Form {
-        let (skips_size, skips) = Census::of(&self.skips).best();
-        let (lens_size, lens) = Census::of(&self.lens).best();
+        let (skips_size, skips) = best(&self.skips);
+        let (lens_size, lens) = best(&self.lens);
         // What the numbers of one kind take as gaps: all but the last of a run are 0, and the last is one more.
         let as_gaps = |numbers: &[u64], by: Rice| {
             let zeros: u64 = numbers.iter().sum();
