@@ -41,10 +41,10 @@ impl Engine {
         if is_in_log {
             let out = &mut session.out;
             for (origin, since) in pulled.iter().filter(|(origin, since)| durable.get(*origin) > *since) {
-                out.asked.advance(Dot::new(*origin, durable.get(*origin)));
-                let place = out.names.place_or_add(*origin);
-                out.set_sent(place, *since);
-                out.stale.insert(*origin);
+                let row = out.row_of(*origin);
+                row.asked = row.asked.max(durable.get(*origin));
+                row.sent = *since;
+                out.note_stale(*origin);
             }
             out.is_urgent = true;
             return;
@@ -96,8 +96,7 @@ impl Engine {
         if !had_end && has_end(session) {
             // What a delta brings is not to be sent again in a batch.
             for (origin, counter) in self.durable.iter() {
-                let place = session.out.names.place_or_add(origin);
-                session.out.set_sent(place, counter);
+                session.out.row_of(origin).sent = counter;
             }
             self.cut_own();
         }

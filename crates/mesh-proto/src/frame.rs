@@ -45,6 +45,8 @@ pub(crate) struct Frame {
 /// A batch on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Passed {
+    /// The place of its origin.
+    pub(crate) place: usize,
     pub(crate) batch: Arc<Batch>,
     /// The sender lacks something that the batch depends on. If not, the batch also tells that the sender has it.
     pub(crate) early: bool,
@@ -143,8 +145,8 @@ impl Writer<'_> {
         }
         self.bits.number(&mut self.odds.batches, frame.batches.len() as u64);
         let mut last = 0;
-        for Passed { batch, early, hops } in &frame.batches {
-            let place = names.place(batch.origin).expect("the origins of batches are named");
+        for Passed { place, batch, early, hops } in &frame.batches {
+            let place = *place;
             self.bits.number(&mut self.odds.batch_place, (place - last) as u64);
             last = place;
             self.bits.bit(&mut self.odds.early, *early);
@@ -388,7 +390,7 @@ impl Columns<'_> {
             let mut deps = said.take_deps(last);
             batch.deps = self.deps(origin, names, said, &mut deps)?;
             said.pass(last, batch.until, early, hops, deps);
-            batches.push(Passed { batch: Arc::new(batch), early, hops });
+            batches.push(Passed { place: last, batch: Arc::new(batch), early, hops });
         }
         let received = Received { last: acknowledged, missing, durable };
         Ok(Frame { received, names_from, names: told_names, modes, pulls, told, batches, ..Frame::default() })

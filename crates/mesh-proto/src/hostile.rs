@@ -374,7 +374,11 @@ fn frame_of(number: u64, batches: Vec<Arc<Batch>>) -> Message {
     };
     let names = Names::new(batches.iter().flat_map(named));
     let told = names.from(0).to_vec();
-    let batches = batches.into_iter().map(|batch| Passed { batch, early: false, hops: 0 }).collect();
+    let pass = |batch: Arc<Batch>| {
+        let place = names.place(batch.origin).expect("all are named");
+        Passed { place, batch, early: false, hops: 0 }
+    };
+    let batches = batches.into_iter().map(pass).collect();
     let frame = Frame { number, names: told, batches, ..Frame::default() };
     let (bytes, payload) = frame.encode(&names, &mut Said::default());
     Message::Frame(crate::Frame { bytes, payload })
@@ -427,8 +431,9 @@ fn a_frame_that_unpacks_to_more_than_fits_in_one_is_refused() {
     let deps: Vec<Dot> = (2..=2_000).map(|id| Dot::new(ReplicaId::new(id), 1)).collect();
     let frame = |count: u64| {
         let batch = |n| Batch { deps: deps.clone(), pieces: Vec::new(), ..alone(1, n, n + 1) };
-        let batches =
-            (0..count).map(|n| Passed { batch: Arc::new(batch(n)), early: false, hops: 0 }).collect();
+        let batches = (0..count)
+            .map(|n| Passed { place: 0, batch: Arc::new(batch(n)), early: false, hops: 0 })
+            .collect();
         let frame = Frame { number: 2, names: names.from(0).to_vec(), batches, ..Frame::default() };
         let (mut bytes, _) = frame.encode(&names, &mut Said::default());
         bytes.extend(vec![0; usize::try_from(count).unwrap()]);
@@ -481,7 +486,7 @@ fn damaged_frames() {
         names: names.from(0).to_vec(),
         modes: vec![(0, false)],
         told: vec![(1, 3)],
-        batches: vec![Passed { batch: Arc::new(batch), early: true, hops: 3 }],
+        batches: vec![Passed { place: 0, batch: Arc::new(batch), early: true, hops: 3 }],
         ..Frame::default()
     };
     let (bytes, _) = frame.encode(&names, &mut Said::default());

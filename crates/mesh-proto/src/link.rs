@@ -18,14 +18,8 @@ pub(crate) struct Outbound {
     names_known: usize,
     /// How many frames were numbered.
     pub(crate) last: u64,
-    /// What the other side was told that this one has, by the places of the names; frames under way included.
-    told: Vec<u64>,
-    /// Up to where batches were sent, or are fetched otherwise.
-    sent: Vec<u64>,
-    /// Origins of which the other side only wants to hear.
-    pub(crate) lazy: BTreeSet<ReplicaId>,
-    /// Up to here it gets batches of all origins: it has asked for them.
-    pub(crate) asked: VersionVector,
+    /// By the places of the names.
+    rows: Vec<Row>,
     /// Of which origins this side wants batches or only to hear, where the other side has still to be told.
     pub(crate) modes: BTreeMap<ReplicaId, bool>,
     /// Frames that are under way, or whose contents are not durable at the other side.
@@ -36,14 +30,29 @@ pub(crate) struct Outbound {
     pub(crate) tell_at: Option<u64>,
     /// How many frames have come that were not acknowledged.
     pub(crate) heard: usize,
-    /// Origins of which there may be something that was not sent yet.
-    pub(crate) stale: BTreeSet<ReplicaId>,
-    /// Origins of which the other side may have to be told how far this side is.
-    pub(crate) untold: BTreeSet<ReplicaId>,
+    /// Places of origins of which there may be something that was not sent yet, in the order in which it came.
+    stale: VecDeque<usize>,
+    /// Places of origins of which the other side may have to be told how far this side is.
+    untold: Vec<usize>,
     /// The flush in which the last news was sent.
     pub(crate) flush: u64,
     /// What is to be said is not to wait for the next flush.
     pub(crate) is_urgent: bool,
+}
+
+/// What is said of one replica's updates. Each number is that of the last of those that it is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Row {
+    /// The other side was told that they are here, in frames that may be under way.
+    pub(crate) told: u64,
+    /// Batches of them were sent, or they are fetched otherwise.
+    pub(crate) sent: u64,
+    /// The other side has asked for them: it gets batches up to here, whatever else it wants.
+    pub(crate) asked: u64,
+    /// It only wants to hear of them.
+    pub(crate) is_lazy: bool,
+    is_stale: bool,
+    is_untold: bool,
 }
 
 /// A numbered frame.
@@ -72,45 +81,87 @@ const MAX_FRAMES: usize = 256;
 impl Outbound {
     /// On a connection on which `greeting` was said: that is its frame 1.
     pub(crate) fn new(greeting: &VersionVector) -> Self {
-        let counters: Vec<u64> = greeting.iter().map(|row| row.1).collect();
-        let told = counters.iter().enumerate().map(|(place, counter)| (place, *counter, 0)).collect();
+        // Who lacks what the greeting mentions asks for it.
+        let row = |(_, counter)| Row { told: counter, sent: counter, ..Row::default() };
+        let told = greeting.iter().enumerate().map(|(place, row)| (place, row.1, 0)).collect();
         let first = Sent { number: 1, has_arrived: true, names: greeting.len(), told, ..Sent::default() };
         Outbound {
             names: Names::new(greeting.iter().map(|row| row.0)),
             said: Said::new(greeting),
             names_known: greeting.len(),
             last: 1,
-            told: counters.clone(),
-            // Who lacks what the greeting mentions asks for it.
-            sent: counters,
-            lazy: BTreeSet::new(),
-            asked: VersionVector::new(),
+            rows: greeting.iter().map(row).collect(),
             modes: BTreeMap::new(),
             frames: [first].into(),
             acknowledge: false,
             tell_at: None,
             heard: 0,
-            stale: BTreeSet::new(),
-            untold: BTreeSet::new(),
+            stale: VecDeque::new(),
+            untold: Vec::new(),
             flush: 0,
             is_urgent: false,
         }
     }
 
-    pub(crate) fn told(&self, place: usize) -> u64 {
-        self.told.get(place).copied().unwrap_or(0)
+    /// What is said of the replica at a place.
+    pub(crate) fn row(&mut self, place: usize) -> &mut Row {
+        if self.rows.len() <= place {
+            self.rows.resize(place + 1, Row::default());
+        }
+        &mut self.rows[place]
     }
 
-    pub(crate) fn sent(&self, place: usize) -> u64 {
-        self.sent.get(place).copied().unwrap_or(0)
+    /// What is said of a replica, which has a place from now on.
+    pub(crate) fn row_of(&mut self, id: ReplicaId) -> &mut Row {
+        let place = self.names.place_or_add(id);
+        self.row(place)
     }
 
-    pub(crate) fn set_told(&mut self, place: usize, counter: u64) {
-        set(&mut self.told, place, counter);
+    /// There may be updates of this origin that were not sent.
+    pub(crate) fn note_stale(&mut self, origin: ReplicaId) {
+        let place = self.names.place_or_add(origin);
+        self.note_stale_at(place);
     }
 
-    pub(crate) fn set_sent(&mut self, place: usize, counter: u64) {
-        set(&mut self.sent, place, counter);
+    pub(crate) fn note_stale_at(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.row(place).is_stale, true) {
+            self.stale.push_back(place);
+        }
+    }
+
+    /// The other side may have to be told how far this one is.
+    pub(crate) fn note_untold_at(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.row(place).is_untold, true) {
+            self.untold.push(place);
+        }
+    }
+
+    /// The next origin that is stale, by place, and it is no more.
+    pub(crate) fn next_stale(&mut self) -> Option<usize> {
+        let place = self.stale.pop_front()?;
+        self.row(place).is_stale = false;
+        Some(place)
+    }
+
+    /// All that are to be told of, by place, and they are no more.
+    pub(crate) fn take_untold(&mut self) -> Vec<usize> {
+        let places = std::mem::take(&mut self.untold);
+        for place in &places {
+            self.rows[*place].is_untold = false;
+        }
+        places
+    }
+
+    pub(crate) fn has_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    pub(crate) fn is_stale_at(&self, place: usize) -> bool {
+        self.rows[place].is_stale
     }
 
     /// From which place on the names have to be told.
@@ -196,12 +247,14 @@ impl Outbound {
             }
             self.is_urgent = true;
             for (place, _, earlier) in frame.told {
-                self.untold.extend(self.names.get(place));
-                self.told[place] = self.told[place].min(earlier);
+                self.note_untold_at(place);
+                let told = &mut self.row(place).told;
+                *told = earlier.min(*told);
             }
             for (place, since, _) in frame.batches {
-                self.stale.extend(self.names.get(place));
-                self.sent[place] = self.sent[place].min(since);
+                self.note_stale_at(place);
+                let sent = &mut self.row(place).sent;
+                *sent = since.min(*sent);
             }
             for (origin, eager) in frame.modes {
                 // What was said later counts.
@@ -210,13 +263,6 @@ impl Outbound {
         }
         self.frames = kept;
     }
-}
-
-fn set(row: &mut Vec<u64>, place: usize, counter: u64) {
-    if row.len() <= place {
-        row.resize(place + 1, 0);
-    }
-    row[place] = counter;
 }
 
 /// What the other side says.

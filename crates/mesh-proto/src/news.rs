@@ -66,11 +66,9 @@ impl Engine {
         let is_latest = number > session.inn.received.last;
         for (place, eager) in frame.modes.iter().filter(|_| is_latest) {
             let Some(origin) = session.inn.names.get(*place) else { continue };
+            session.out.row_of(origin).is_lazy = !eager;
             if *eager {
-                session.out.lazy.remove(&origin);
-                session.out.stale.insert(origin);
-            } else {
-                session.out.lazy.insert(origin);
+                session.out.note_stale(origin);
             }
         }
         let mut batches: Vec<&Passed> = frame.batches.iter().collect();
@@ -249,7 +247,11 @@ impl Engine {
     /// There is something to be passed on of these origins.
     pub(crate) fn note_news(&mut self, origins: &[ReplicaId], now: Now) {
         self.relay.note_news(self.identity.replica, now.mono, self.config.gather);
-        self.sessions.values_mut().for_each(|session| session.out.stale.extend(origins));
+        for session in self.sessions.values_mut() {
+            for origin in origins {
+                session.out.note_stale(*origin);
+            }
+        }
     }
 
     /// Until when updates of `origin` up to `counter` are waited for. What they depend on may never come, if whoever had it
@@ -337,7 +339,7 @@ impl Engine {
         let batch = self.space.cut_own(me, self.relay.cut, deps);
         self.relay.cut = batch.until;
         // Frames that were made since these updates became durable were made without them.
-        self.sessions.values_mut().for_each(|session| session.out.stale.extend([me]));
+        self.sessions.values_mut().for_each(|session| session.out.note_stale(me));
         if batch.bytes() <= 2 * FULL {
             self.relay.log.push(Arc::new(batch), self.config.retain);
         }
@@ -398,7 +400,7 @@ impl Engine {
         let pulls = if has_room { self.pulls(at, now) } else { Vec::new() };
         let out = &self.sessions.get(&at)?.out;
         let is_time = out.is_urgent || out.flush < self.relay.flush;
-        let news = is_time && has_room && !(out.stale.is_empty() && out.untold.is_empty());
+        let news = is_time && has_room && (out.has_stale() || out.has_untold());
         let modes = has_room && !out.modes.is_empty();
         let tells = out.tell_at.is_some_and(|due| due <= now.mono);
         if !(news || !pulls.is_empty() || modes || tells) {
@@ -413,7 +415,7 @@ impl Engine {
         let out = &mut self.session(at).out;
         if !is_urgent && !pull && !modes && !tells && gather == 0 {
             // Word of what travels by other connections can wait for something to go with.
-            if !out.untold.is_empty() {
+            if out.has_untold() {
                 out.tell_at.get_or_insert(now.mono + tell);
             }
             return None;
@@ -451,7 +453,7 @@ impl Engine {
             out.last += 1;
             sent.number = out.last;
             sent.names = out.names.len();
-            sent.told.iter().for_each(|(place, counter, _)| out.set_told(*place, *counter));
+            sent.told.iter().for_each(|(place, counter, _)| out.row(*place).told = *counter);
             out.push(sent, self.config.ordered);
         }
         Some(Message::Frame(message::Frame { bytes, payload }))
@@ -467,18 +469,18 @@ impl Engine {
         let is_cutting = session.sending.as_ref().is_some_and(|sending| sending.until().is_none());
         let (inn, out) = (&session.inn, &mut session.out);
         let (mut room, mut is_urgent) = (FULL, false);
-        while let Some(origin) = out.stale.pop_first() {
-            out.untold.insert(origin);
-            if origin == session.peer {
+        while let Some(place) = out.next_stale() {
+            out.note_untold_at(place);
+            let Some(origin) = out.names.get(place).filter(|origin| *origin != session.peer) else {
                 continue;
-            }
+            };
             // What is not cut yet is not news yet.
             let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
-            let place = out.names.place_or_add(origin);
-            let from = out.sent(place).max(known.get(origin)).max(inn.early.get(origin));
-            let is_wanted = !is_cutting && (!out.lazy.contains(&origin) || out.asked.get(origin) > from);
+            let row = out.row(place);
+            let from = row.sent.max(known.get(origin)).max(inn.early.get(origin));
+            let is_wanted = !is_cutting && (!row.is_lazy || row.asked > from);
             if !is_wanted {
-                out.set_sent(place, from.max(mine));
+                row.sent = from.max(mine);
                 continue;
             }
             let hops = relay.ways.get(&origin).map_or(0, |way| way.hops);
@@ -488,8 +490,8 @@ impl Engine {
             for batch in relay.log.after(origin, from) {
                 if room == 0 {
                     // The rest follows in the next frame.
-                    out.set_sent(place, reached);
-                    out.stale.insert(origin);
+                    out.row(place).sent = reached;
+                    out.note_stale_at(place);
                     out.is_urgent = true;
                     return true;
                 }
@@ -499,11 +501,11 @@ impl Engine {
                     out.names.place_or_add(replica);
                 }
                 sent.batches.push((place, batch.since, batch.until));
-                frame.batches.push(Passed { batch: batch.clone(), early: batch.until > mine, hops });
+                frame.batches.push(Passed { place, batch: batch.clone(), early: batch.until > mine, hops });
                 reached = batch.until;
                 is_urgent = true;
             }
-            out.set_sent(place, reached.max(mine));
+            out.row(place).sent = reached.max(mine);
         }
         out.is_urgent = false;
         out.flush = relay.flush;
@@ -519,22 +521,27 @@ impl Engine {
         let out = &mut session.out;
         let asks = !frame.pulls.is_empty();
         if asks {
-            out.untold.extend(durable.iter().map(|row| row.0));
+            for (origin, _) in durable.iter() {
+                let place = out.names.place_or_add(origin);
+                out.note_untold_at(place);
+            }
         }
-        let of = |passed: &Passed| passed.batch.origin;
-        frame.batches.sort_by_key(|passed| (out.names.place(of(passed)), passed.batch.since));
-        for origin in std::mem::take(&mut out.untold) {
+        frame.batches.sort_by_key(|passed| (passed.place, passed.batch.since));
+        for place in out.take_untold() {
+            let Some(origin) = out.names.get(place) else { continue };
             let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
-            let place = out.names.place(origin);
+            let is_full = out.is_stale_at(place);
+            let row = out.row(place);
             // Where not all that there is had room, only that can be told.
-            let is_full = out.stale.contains(&origin);
-            let mine = if is_full { mine.min(place.map_or(0, |place| out.sent(place))) } else { mine };
-            let told = place.map_or(0, |place| out.told(place));
+            let mine = if is_full { mine.min(row.sent) } else { mine };
+            let told = row.told;
             if mine <= told || mine <= known.get(origin) && !asks {
                 continue;
             }
-            let place = out.names.place_or_add(origin);
-            if !frame.batches.iter().any(|passed| of(passed) == origin && passed.batch.until == mine) {
+            // The last of the origin's in the frame.
+            let at = frame.batches.partition_point(|passed| passed.place <= place);
+            let last = at.checked_sub(1).map(|at| &frame.batches[at]);
+            if last.is_none_or(|last| last.place != place || last.batch.until != mine) {
                 frame.told.push((place, mine));
             }
             sent.told.push((place, mine, told));

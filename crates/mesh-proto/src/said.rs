@@ -7,14 +7,13 @@ use crate::{
 };
 use crdt_core::ReplicaId;
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
 use version_vector::VersionVector;
 
 /// The replicas that one side names by their places.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     ids: Vec<ReplicaId>,
-    places: BTreeMap<ReplicaId, usize>,
+    places: HashMap<ReplicaId, usize>,
 }
 
 impl Names {

@@ -84,7 +84,8 @@ impl Engine {
         });
         let lineage = self.space.lineages().get(&replica).map(|lineage| (lineage.clone(), last));
         let (mut out, inn) = (Outbound::new(&sent.vector), Inbound::new(&vector));
-        out.stale = self.durable.iter().map(|row| row.0).chain(self.relay.early.origins()).collect();
+        let origins = self.durable.iter().map(|row| row.0).chain(self.relay.early.origins());
+        origins.for_each(|origin| out.note_stale(origin));
         // What it has and this leader lacks is asked for at once.
         for (origin, _) in vector.difference(self.space.version()) {
             self.relay.overdue.entry(origin).or_insert(now.mono);
