@@ -144,6 +144,17 @@ impl Encoder {
         }
     }
 
+    /// One of `count` numbers from 0 on, at most 2¹⁶, all of which are about as likely.
+    pub(crate) fn one_of(&mut self, count: u32, n: u32) {
+        let part = self.range / count;
+        self.low += u64::from(part) * u64::from(n);
+        self.range = part;
+        while self.range < NARROW {
+            self.shift();
+            self.range <<= 8;
+        }
+    }
+
     /// The bytes; zeros that would follow are left out.
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         // Any number in the range will do: the one with most zeros at its end.
@@ -226,6 +237,22 @@ impl<'a> Decoder<'a> {
             code = code << 1 | u64::from(digit);
         }
         Some(code - 1)
+    }
+
+    /// `None` if it is none of so many.
+    pub(crate) fn one_of(&mut self, count: u32) -> Option<u32> {
+        let part = self.range / count;
+        let n = self.ahead / part;
+        if n >= count {
+            return None;
+        }
+        self.ahead -= n * part;
+        self.range = part;
+        while self.range < NARROW {
+            self.shift();
+            self.range <<= 8;
+        }
+        Some(n)
     }
 
     /// Whether all bytes were read.

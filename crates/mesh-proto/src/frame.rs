@@ -218,16 +218,18 @@ impl Writer<'_> {
             self.bytes.extend(lineage);
         }
         self.bits.number(&mut self.odds.pieces, batch.pieces.len() as u64);
+        let mut last = batch.since;
         for BatchPiece { key, newest, body } in &batch.pieces {
             let before = self.bytes.len();
             let place = self.keys.place(key);
             self.bits.bit(&mut self.odds.key_known, place.is_some());
             match place {
-                Some(place) => self.bits.number(&mut self.odds.key, place as u64),
+                Some(place) => self.bits.one_of(self.keys.len(), place),
                 None => self.key(key),
             }
-            self.bits.number(&mut self.odds.newest, batch.until - newest);
-            self.body(body, batch.since, names);
+            self.bits.number(&mut self.odds.newest, newest - last - 1);
+            last = *newest;
+            self.body(body, *newest, names);
             if self.bytes.len() == before {
                 // What is counted takes at least a byte: then a count cannot claim more than there is.
                 self.bytes.push(0);
@@ -247,31 +249,33 @@ impl Writer<'_> {
         self.keys.push(key.clone());
     }
 
-    fn body(&mut self, body: &Body, since: u64, names: &Names) {
+    fn body(&mut self, body: &Body, newest: u64, names: &Names) {
         match body {
             Body::GCounter(total) => self.value(|bytes| total.encode(bytes)),
             Body::PnCounter(up, down) => self.value(|bytes| (*up, *down).encode(bytes)),
             Body::Register(written) => {
                 self.bits.bit(&mut self.odds.written, written.is_some());
                 if let Some(Written { time, counter, value }) = written {
-                    self.bits.number(&mut self.odds.written_at, counter - since - 1);
+                    self.bits.number(&mut self.odds.written_at, newest - counter);
                     self.value(|bytes| time.encode(bytes));
                     self.blob(value);
                 }
             }
             Body::Set { births, deaths } => {
                 self.bits.number(&mut self.odds.births, births.len() as u64);
-                let mut last = since;
-                for (counter, element) in births {
-                    self.bits.number(&mut self.odds.birth_step, counter - last - 1);
-                    last = *counter;
+                // From the last one back: as a rule that is the newest.
+                let mut next = newest + 1;
+                for (counter, element) in births.iter().rev() {
+                    self.bits.number(&mut self.odds.birth_step, next - counter - 1);
+                    next = *counter;
                     self.blob(element);
                 }
                 self.bits.number(&mut self.odds.deaths, deaths.len() as u64);
-                let mut last = since + 1;
-                for (event, killed) in deaths {
-                    self.bits.number(&mut self.odds.death_step, event - last);
-                    last = *event;
+                // Several dots may have died by one event.
+                let mut next = newest;
+                for (event, killed) in deaths.iter().rev() {
+                    self.bits.number(&mut self.odds.death_step, next - event);
+                    next = *event;
                     let place = names.place(killed.replica).expect("the replicas of dots are named");
                     self.bits.number(&mut self.odds.death_place, place as u64);
                     self.value(|bytes| killed.counter.encode(bytes));
@@ -431,6 +435,11 @@ impl Columns<'_> {
         Some(self.plus(counter, step)?).filter(|counter| *counter <= until).ok_or_else(|| self.invalid())
     }
 
+    /// A counter above `since`, by how far it is behind `last`.
+    fn counter_before(&self, last: u64, behind: Option<u64>, since: u64) -> Result<u64, DecodeError> {
+        Some(self.minus(last, behind)?).filter(|counter| *counter > since).ok_or_else(|| self.invalid())
+    }
+
     fn deps(
         &mut self,
         origin: ReplicaId,
@@ -498,21 +507,18 @@ impl Columns<'_> {
         for _ in 0..self.within(count, self.bytes.rest().len())? {
             let before = self.bytes.position();
             let key = if self.bits.bit(&mut self.odds.key_known) {
-                let place = self.bits.number(&mut self.odds.key);
-                let place = self.within(place, self.keys.len())?;
-                self.keys.get(place).cloned().ok_or_else(|| self.invalid())?
+                let known = self.keys.len();
+                let place = (known > 0).then(|| self.bits.one_of(known)).flatten();
+                place.and_then(|place| self.keys.get(place)).cloned().ok_or_else(|| self.invalid())?
             } else {
                 self.key()?
             };
-            let behind = self.bits.number(&mut self.odds.newest);
-            let newest = self.minus(until, behind)?;
             // An update is one key's, and each piece has one of its own.
-            if newest <= last {
-                return Err(self.invalid());
-            }
+            let step = self.bits.number(&mut self.odds.newest);
+            let newest = self.counter(last, step, until)?;
             last = newest;
             self.spend(128 + key.name.len())?;
-            let body = self.body(&key.kind, since, until, names)?;
+            let body = self.body(&key.kind, since, newest, names)?;
             if self.bytes.position() == before && self.bytes.byte()? != 0 {
                 return Err(self.invalid());
             }
@@ -536,40 +542,42 @@ impl Columns<'_> {
         Ok(key)
     }
 
-    fn body(&mut self, kind: &Kind, since: u64, until: u64, names: &Names) -> Result<Body, DecodeError> {
+    fn body(&mut self, kind: &Kind, since: u64, newest: u64, names: &Names) -> Result<Body, DecodeError> {
         Ok(match kind {
             Kind::GCounter => Body::GCounter(self.bytes.varint()?),
             Kind::PnCounter => Body::PnCounter(self.bytes.varint()?, self.bytes.varint()?),
             Kind::Register => Body::Register(if self.bits.bit(&mut self.odds.written) {
-                let at = self.bits.number(&mut self.odds.written_at);
-                let counter = self.counter(since, at, until)?;
+                let behind = self.bits.number(&mut self.odds.written_at);
+                let counter = self.counter_before(newest, behind, since)?;
                 let time = HybridTime::decode(&mut self.bytes)?;
                 Some(Written { time, counter, value: self.blob()? })
             } else {
                 None
             }),
             Kind::Set => {
-                let (mut births, mut last) = (Vec::new(), since);
+                let (mut births, mut next) = (Vec::new(), newest);
                 let count = self.bits.number(&mut self.odds.births);
                 for _ in 0..self.within(count, self.bytes.rest().len())? {
-                    let step = self.bits.number(&mut self.odds.birth_step);
-                    last = self.counter(last, step, until)?;
+                    let behind = self.bits.number(&mut self.odds.birth_step);
+                    let counter = self.counter_before(next, behind, since)?;
+                    next = counter - 1;
                     let element = self.blob()?;
                     self.spend(32 + element.len())?;
-                    births.push((last, element));
+                    births.push((counter, element));
                 }
-                let (mut deaths, mut last) = (Vec::new(), since);
+                births.reverse();
+                let (mut deaths, mut next) = (Vec::new(), newest);
                 let count = self.bits.number(&mut self.odds.deaths);
-                for at in 0..self.within(count, self.bytes.rest().len())? {
+                for _ in 0..self.within(count, self.bytes.rest().len())? {
                     self.spend(24)?;
-                    // Several dots may have died by one event.
-                    let step = self.bits.number(&mut self.odds.death_step);
-                    last = self.counter(if at == 0 { last } else { last - 1 }, step, until)?;
+                    let behind = self.bits.number(&mut self.odds.death_step);
+                    next = self.counter_before(next, behind, since)?;
                     let place = self.bits.number(&mut self.odds.death_place);
                     let place = self.place(0, place, names)?;
                     let replica = names.get(place).ok_or_else(|| self.invalid())?;
-                    deaths.push((last, Dot::new(replica, self.bytes.varint()?)));
+                    deaths.push((next, Dot::new(replica, self.bytes.varint()?)));
                 }
+                deaths.reverse();
                 let is_sorted = deaths.is_sorted_by(|a, b| a < b);
                 if !is_sorted || deaths.iter().any(|(_, killed)| killed.counter == 0) {
                     return Err(self.invalid());

@@ -10,6 +10,7 @@ use crate::{
     value::{Blob, Interval, Piece, Value, hash_change},
 };
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
+use ids::Ids;
 use or_set::Kernel;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,8 +74,7 @@ pub(crate) struct KeyPiece {
 #[derive(Debug, Default)]
 pub(crate) struct Keyspace {
     registry: Registry,
-    /// The ids of keys behind the hashes of the keys.
-    ids: BTreeSet<(u64, KeyId)>,
+    ids: Ids,
     entries: BTreeMap<KeyId, Entry>,
     next_id: KeyId,
     /// For each leader its newest dot in each key; older ones coalesce away.
@@ -263,15 +263,18 @@ impl Keyspace {
             let origin = batch.origin;
             lineages.extend(batch.lineage.iter().map(|lineage| (origin, lineage.clone())));
             let at = Interval { seen: &self.version, until: &until };
+            let index = self.index.get(&origin);
             for (key, newest, piece) in batch.pieces(&self.registry) {
                 let bad = |why| (origin, key.clone(), why);
                 let piece = piece.map_err(bad)?;
                 let id = self.id(key);
-                let holder = self.index.get(&origin).and_then(|index| index.get(&newest.counter));
+                // What is new is no other key's.
+                let index = index.filter(|_| self.version.contains(newest));
+                let holder = index.and_then(|index| index.get(&newest.counter));
                 if holder.is_some_and(|holder| id != Some(*holder)) {
                     return Err(bad(BadPiece::Taken(newest)));
                 }
-                let mine = id.map(|id| &self.entries[&id].value);
+                let mine = id.filter(|_| !matches!(piece, Piece::Set(_))).map(|id| &self.entries[&id].value);
                 piece.check(&at, &[(origin, newest.counter)], me, mine).map_err(bad)?;
                 pieces.push((key, id, newest, piece));
             }
@@ -506,7 +509,9 @@ fn record(index: &mut Index, newest: &mut VersionVector, id: KeyId, dot: Dot) {
     let before = newest.get(dot.replica);
     if newest.advance(dot) {
         let index = index.entry(dot.replica).or_default();
-        index.remove(&before);
+        if before > 0 {
+            index.remove(&before);
+        }
         index.insert(dot.counter, id);
     }
 }

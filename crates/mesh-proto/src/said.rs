@@ -167,35 +167,35 @@ const MAX_DEPS: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     slots: Vec<Key>,
-    places: HashMap<Key, usize>,
-    oldest: usize,
+    places: HashMap<Key, u32>,
+    oldest: u32,
 }
 
 /// So many keys are remembered: no more than 1 MiB of names.
 const MAX_KEYS: usize = 1 << 10;
 
 impl Keys {
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or_else(|_| unreachable!("there are at most {MAX_KEYS}"))
     }
 
-    pub(crate) fn get(&self, place: usize) -> Option<&Key> {
-        self.slots.get(place)
+    pub(crate) fn get(&self, place: u32) -> Option<&Key> {
+        self.slots.get(place as usize)
     }
 
-    pub(crate) fn place(&self, key: &Key) -> Option<usize> {
+    pub(crate) fn place(&self, key: &Key) -> Option<u32> {
         self.places.get(key).copied()
     }
 
     pub(crate) fn push(&mut self, key: Key) {
         if self.slots.len() < MAX_KEYS {
-            self.places.insert(key.clone(), self.slots.len());
+            self.places.insert(key.clone(), self.len());
             self.slots.push(key);
             return;
         }
         let place = self.oldest;
-        self.oldest = (place + 1) % MAX_KEYS;
-        let gone = std::mem::replace(&mut self.slots[place], key.clone());
+        self.oldest = if place + 1 < self.len() { place + 1 } else { 0 };
+        let gone = std::mem::replace(&mut self.slots[place as usize], key.clone());
         if self.places.get(&gone) == Some(&place) {
             self.places.remove(&gone);
         }
@@ -234,7 +234,6 @@ pub(crate) struct FrameOdds {
     pub(crate) has_lineage: Odds,
     pub(crate) pieces: Numbers,
     pub(crate) key_known: Odds,
-    pub(crate) key: Numbers,
     pub(crate) newest: Numbers,
     pub(crate) written: Odds,
     pub(crate) written_at: Numbers,

@@ -95,6 +95,9 @@ impl<E: Eq + Hash> Kernel<E> {
         watch: &mut impl FnMut(Change<'_, E>),
     ) -> bool {
         let mut grew = false;
+        if slice.survivors.is_none() && slice.deaths.is_empty() {
+            return grew;
+        }
         if let Some(survivors) = &slice.survivors {
             let births = slice.births.iter().map(|(dot, _)| Run::from(*dot));
             let dead = without(without(self.covered(until), survivors.iter().copied()), births);
