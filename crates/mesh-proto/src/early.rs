@@ -4,7 +4,7 @@ use crate::{
     batch::Batch,
     planted::{self, Bug},
 };
-use crdt_core::ReplicaId;
+use crdt_core::{Dot, ReplicaId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -87,7 +87,8 @@ impl Early {
                     if batch.since > have && !planted::is(Bug::GapSkipped) {
                         break;
                     }
-                    if let Some(missing) = batch.deps.iter().find(|dep| has(dep.replica) < dep.counter)
+                    let is_missing = |dep: &&Dot| !version.contains(**dep) && has(dep.replica) < dep.counter;
+                    if let Some(missing) = batch.deps.iter().find(is_missing)
                         && !planted::is(Bug::DependenciesIgnored)
                     {
                         self.blocked.entry(missing.replica).or_default().insert(origin);
@@ -123,7 +124,6 @@ mod tests {
         Key, Kind,
         batch::{BatchPiece, Body},
     };
-    use crdt_core::Dot;
 
     fn batch<const N: usize>(origin: u64, since: u64, until: u64, deps: [(u64, u64); N]) -> Arc<Batch> {
         let key = Key::new(Kind::GCounter, "n");

@@ -76,6 +76,14 @@ pub(crate) const FULL: usize = 128 << 10;
 /// So many bytes of values, names and large numbers are in most frames.
 const USUAL: usize = 128;
 
+/// Room is made for so many at once, whatever a frame claims.
+const MOST: usize = 16;
+
+/// Writes one as none and none as one, and reads them so: one is what is expected.
+fn or_one(count: u64) -> u64 {
+    if count < 2 { 1 - count } else { count }
+}
+
 /// So much of its number does a frame carry that builds on those before it.
 const TURN: u64 = 64;
 
@@ -262,7 +270,7 @@ impl Writer<'_> {
                 }
             }
             Body::Set { births, deaths } => {
-                self.bits.number(&mut self.odds.births, births.len() as u64);
+                self.bits.number(&mut self.odds.births, or_one(births.len() as u64));
                 // From the last one back: as a rule that is the newest.
                 let mut next = newest + 1;
                 for (counter, element) in births.iter().rev() {
@@ -502,9 +510,10 @@ impl Columns<'_> {
         } else {
             None
         };
-        let (mut pieces, mut last) = (Vec::new(), since);
         let count = self.bits.number(&mut self.odds.pieces);
-        for _ in 0..self.within(count, self.bytes.rest().len())? {
+        let count = self.within(count, self.bytes.rest().len())?;
+        let (mut pieces, mut last) = (Vec::with_capacity(count.min(MOST)), since);
+        for _ in 0..count {
             let before = self.bytes.position();
             let key = if self.bits.bit(&mut self.odds.key_known) {
                 let known = self.keys.len();
@@ -555,9 +564,10 @@ impl Columns<'_> {
                 None
             }),
             Kind::Set => {
-                let (mut births, mut next) = (Vec::new(), newest);
-                let count = self.bits.number(&mut self.odds.births);
-                for _ in 0..self.within(count, self.bytes.rest().len())? {
+                let count = self.bits.number(&mut self.odds.births).map(or_one);
+                let count = self.within(count, self.bytes.rest().len())?;
+                let (mut births, mut next) = (Vec::with_capacity(count.min(MOST)), newest);
+                for _ in 0..count {
                     let behind = self.bits.number(&mut self.odds.birth_step);
                     let counter = self.counter_before(next, behind, since)?;
                     next = counter - 1;

@@ -133,10 +133,10 @@ impl Engine {
         {
             return Err(HandleError::LostUpdates);
         }
-        let mut needs = VersionVector::new();
-        for dot in told {
-            self.peer(peer).known.advance(dot);
-            needs.advance(dot);
+        let mut needs = told;
+        let known = &mut self.peer(peer).known;
+        for dot in &needs {
+            known.advance(*dot);
         }
         for Passed { batch, early, .. } in &frame.batches {
             let dot = Dot::new(batch.origin, batch.until);
@@ -145,12 +145,12 @@ impl Engine {
             } else if self.has_sent(at, peer, batch.origin) >= batch.since {
                 self.session(at).inn.early.advance(dot);
             }
-            needs.advance(dot);
+            needs.push(dot);
         }
         if self.peer(peer).known.len().max(self.session(at).inn.early.len()) > MAX_REPLICAS {
             return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
         }
-        Ok(needs)
+        Ok(needs.into_iter().map(|dot| (dot.replica, dot.counter)).collect())
     }
 
     /// Up to where a peer has an origin's updates, visible or not.

@@ -97,14 +97,9 @@ impl<E> Births<E> {
 
     /// Makes those of the rows of these ids, ascending, that are not there: **O(r)** for all of them, where to
     /// [`open`](Births::open) one takes that. O(log r) for each that is there.
-    pub(crate) fn open_all(&mut self, mut ids: impl Iterator<Item = ReplicaId>) {
-        let Some(first) = ids.next() else { return };
-        let Some(second) = ids.next() else {
-            self.open(first);
-            return;
-        };
+    pub(crate) fn open_all(&mut self, ids: impl Iterator<Item = ReplicaId>) {
         let (known, mut from) = (self.order.len(), 0);
-        for id in [first, second].into_iter().chain(ids) {
+        for id in ids {
             match self.order[from..known].binary_search_by_key(&id, |row| row.0) {
                 Ok(at) => from += at + 1,
                 Err(at) => {

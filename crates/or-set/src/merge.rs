@@ -118,6 +118,9 @@ impl<E: Eq + Hash> Kernel<E> {
 
     /// Makes room for those births of a slice that are new.
     fn expect(&mut self, births: &[(Dot, E)], seen: &VersionVector) {
+        if births.len() < 2 {
+            return;
+        }
         let rows = news_of(births, seen);
         self.births.open_all(rows.clone().map(|(replica, ..)| replica));
         self.reserve(
