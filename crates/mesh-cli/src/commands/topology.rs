@@ -100,7 +100,7 @@ fn ask_all(client: &Client, dot: Option<&str>, topology: &Topology) -> Result<Ex
                 code = ExitCode::FAILURE;
             }
             Err(error) => {
-                eprintln!("{}: {error:#}", leader.name);
+                eprintln!("{}: {error:#}; it takes up what is set when it is back", leader.name);
                 code = ExitCode::FAILURE;
             }
         }
@@ -116,10 +116,7 @@ fn ask(leader: &LeaderReport, after: Option<&str>) -> Result<TopologyReport> {
 /// Where a leader's API answers, if it is known.
 pub(super) fn api_of(leader: &LeaderReport) -> Result<ApiAddr> {
     match (&leader.api, leader.unreached_ms) {
-        (_, Some(ms)) => Err(anyhow!(
-            "it has not been reached for {}; it takes up what is set when it is back",
-            duration(ms)
-        )),
+        (_, Some(ms)) => Err(anyhow!("it has not been reached for {}", duration(ms))),
         (None, None) => Err(anyhow!("the address of its API is not known")),
         (Some(api), None) => api.parse().map_err(|why: String| anyhow!(why)),
     }

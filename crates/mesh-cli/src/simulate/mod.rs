@@ -97,7 +97,7 @@ fn planted() -> impl TypedValueParser<Value = Planted> {
     })
 }
 
-/// Runs what the arguments ask for. Exit code 1 if `--check` finds something.
+/// Runs what the arguments ask for. Exit code 1 if `--check` finds something, or an invariant is broken.
 ///
 /// # Errors
 ///
@@ -126,7 +126,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let seeds = seeds.unwrap_or(mesh_sim::ENOUGH_SEEDS);
             say(&format!("{seeds} seeds on {jobs} threads"));
             let report = Faults { seed, seeds, jobs, quick, planted }.run();
-            args.finish(report.holds(), &report, &report)
+            let code = args.finish(report.holds(), &report, &report)?;
+            Ok(if report.failure.is_some() { ExitCode::FAILURE } else { code })
         }
         Some(Suite::Leaders) => {
             let report = leaders::leaders(&leaders::Options { seed, quick, progress: &say });

@@ -80,7 +80,7 @@ enum Shape {
     Star,
     /// Each with peers drawn at random, every second anew
     Gossip,
-    /// Three regions: each with each in it, and two links between each two
+    /// Three regions: each with each in it, and two links between each two, so that one may fail
     Regions,
 }
 

@@ -240,7 +240,8 @@ impl fmt::Display for PlanError {
             PlanError::NotAMember { name } => {
                 write!(
                     f,
-                    "{name:?} is no member of the mesh; add it first, as in `mesh peer add {name}=HOST:PORT`"
+                    "{name:?} is no member of the mesh: `mesh topology show` names those who are, and `mesh peer add \
+                     {name}=HOST:PORT` makes it one"
                 )
             }
             PlanError::Needed { name } => {

@@ -116,14 +116,10 @@ impl Seen<'_> {
         let Seen { found, graph, .. } = self;
         // A peer may go by another name than the configured one; then it is only known by its own.
         let asked = self.links.iter().filter(|link| !link.connected).map(|link| &link.name);
-        let names: BTreeSet<_> = found
-            .plan
-            .members
-            .keys()
-            .chain(graph.hops.keys())
-            .chain(graph.lost.keys())
-            .chain(asked)
-            .collect();
+        let members = &found.plan.members;
+        // Where it is known who belongs to the mesh, nobody else is missed: somebody who was removed, say.
+        let lost = graph.lost.keys().filter(|name| members.is_empty() || members.contains_key(*name));
+        let names: BTreeSet<_> = members.keys().chain(graph.hops.keys()).chain(lost).chain(asked).collect();
         let addresses: BTreeMap<_, _> = self.links.iter().map(|link| (&link.name, &link.address)).collect();
         let report = |name: &String| {
             let member = found.plan.members.get(name);

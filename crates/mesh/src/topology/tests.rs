@@ -210,6 +210,23 @@ quickcheck! {
     }
 }
 
+/// Who was reached once and is no member is not missed, unless nobody knows who belongs to the mesh.
+#[test]
+fn who_was_removed_is_not_missed() {
+    let small = mesh(&["a", "b"], &[]);
+    let mut plan = small.plan(Topology::AllToAll);
+    let mut graph = small.graph(&plan, "a");
+    graph.lost.insert("gone".into(), 5);
+    let codes = |plan: &Plan| -> Vec<String> {
+        let found = Found { plan: plan.clone(), source: Source::Replicated, problem: None };
+        let seen = Seen { me: "a", found: &found, graph: &graph, links: Vec::new(), now: 9 };
+        seen.report().problems.into_iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes(&plan), [""; 0]);
+    plan = Plan::default();
+    assert_eq!(codes(&plan), ["unreached"]);
+}
+
 fn mesh(members: &[&str], down: &[&str]) -> Mesh {
     let member = |text: &&str| {
         let (name, region) = text.split_once('@').unwrap_or((text, ""));
