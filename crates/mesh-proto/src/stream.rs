@@ -143,6 +143,10 @@ impl Walk {
             let begins = std::mem::replace(&mut self.begins, false);
             if begins {
                 self.covers.clone_from(space.version());
+                if let Place::Keys { end, .. } = &mut self.at {
+                    // What the delta begins with may take a while to be sent.
+                    *end = space.next_id();
+                }
             }
             let limit = if self.passes < MAX_PASSES { limit } else { usize::MAX };
             if !self.pass(space, out, limit, &mut visits) {
@@ -404,7 +408,10 @@ impl Sending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, Engine, Identity, Now, Op, Recovery, Registry};
+    use crate::{
+        Config, Engine, Identity, Now, Op, Recovery, Registry,
+        staging::{Progress, Staged},
+    };
 
     const NOW: Now = Now { wall: 1_000, mono: 1_000 };
     const PACE: Pace = Pace { now: 0, part: 2_000, resend: None };
@@ -473,6 +480,27 @@ mod tests {
             (0..6).map(|_| sending.next_part(&leader.space, later).unwrap().number).collect();
         assert_eq!(again, [6, 7, 8, 9, 2, 10], "in the order in which they were sent");
         assert_eq!(sending.next_part(&leader.space, later).unwrap().number, 11);
+    }
+
+    /// The beginning of a delta names all leaders: where these are many, it takes several parts itself.
+    #[test]
+    fn a_key_that_comes_to_be_while_the_beginning_is_sent_is_in_the_delta() {
+        let mut leader = leader(3);
+        let mut sending = Sending::new(1, &leader.space, &VersionVector::new());
+        let (mut staged, pace) = (Staged::new(1), Pace { part: 1, ..PACE });
+        let receiver = Keyspace::new(Registry::new());
+        let until = loop {
+            let part = sending.next_part(&leader.space, pace).unwrap();
+            let number = part.number;
+            if let Progress::Complete(end) = staged.take(part, &receiver).unwrap() {
+                break end.until;
+            }
+            sending.arrived(up_to(number + 1));
+            if number == 0 {
+                write(&mut leader, 3);
+            }
+        };
+        assert_eq!((&until, staged.pieces.len()), (leader.space.version(), 4));
     }
 
     #[test]
