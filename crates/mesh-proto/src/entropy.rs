@@ -67,6 +67,9 @@ pub(crate) struct Numbers {
     second: [Odds; DIGITS],
 }
 
+/// The greatest number that can be written.
+pub(crate) const MOST: u64 = u64::MAX - 1;
+
 /// A range below this is widened by a byte.
 const NARROW: u32 = 1 << 24;
 
@@ -122,7 +125,7 @@ impl Encoder {
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
 
-    /// At most 2⁶⁴ − 2. The number n + 1 has so many binary digits after its first, each of which is asked for, and then
+    /// At most [`MOST`]. The number n + 1 has so many binary digits after its first, each of which is asked for, and then
     /// which they are.
     pub(crate) fn number(&mut self, odds: &mut Numbers, n: u64) {
         if n == 0 {

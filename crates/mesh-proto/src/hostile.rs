@@ -20,6 +20,8 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{collections::BTreeMap, sync::Arc};
 use version_vector::VersionVector;
 
+mod frames;
+
 const ME: u64 = 1;
 const PEER: u64 = 2;
 const LINK: SessionId = SessionId(0);

@@ -12,7 +12,7 @@
 //! origin.
 
 use crate::{
-    Config, Engine, Event, HandleError, Message, Now, SessionId,
+    Config, Engine, Event, HandleError, Message, Now, SessionId, entropy,
     frame::{self, FULL, Frame, Passed},
     link::Sent,
     message,
@@ -167,7 +167,7 @@ impl Engine {
         now: Now,
     ) -> Result<bool, HandleError> {
         let batch = &passed.batch;
-        let (origin, hops) = (batch.origin, passed.hops.saturating_add(1));
+        let (origin, hops) = (batch.origin, passed.hops.saturating_add(1).min(entropy::MOST));
         if let Some(lineage) = &batch.lineage
             && origin == peer
         {

@@ -1,0 +1,53 @@
+//! Frames that are well formed and meant to harm: those who hear them, or those to whom what is in them is passed on.
+
+use super::*;
+
+/// A leader that is connected to a peer that may say anything, and to an honest one.
+struct Between {
+    victim: Victim,
+    honest: Engine,
+    disk: Disk,
+}
+
+const HONEST: u64 = 3;
+const OTHER: SessionId = SessionId(1);
+
+impl Between {
+    fn new() -> Self {
+        let mut victim = Victim::new();
+        let mut disk = Disk::default();
+        let mut honest = disk.open(HONEST, Config::default());
+        disk.settle(&mut honest);
+        let (theirs, ours) = (honest.hello(), victim.engine.hello());
+        victim.engine.connect(OTHER, &ours, theirs.clone(), NOW).unwrap();
+        honest.connect(OTHER, &theirs, ours, NOW).unwrap();
+        Between { victim, honest, disk }
+    }
+
+    /// Lets the two honest ones talk until they have nothing to say.
+    fn talk(&mut self, now: Now) -> Result<(), HandleError> {
+        loop {
+            self.victim.disk.settle(&mut self.victim.engine);
+            self.disk.settle(&mut self.honest);
+            let to_honest = self.victim.engine.poll(OTHER, now);
+            let to_victim = self.honest.poll(OTHER, now);
+            if to_honest.is_none() && to_victim.is_none() {
+                return Ok(());
+            }
+            to_honest.map_or(Ok(()), |message| self.honest.handle(OTHER, message, now))?;
+            to_victim.map_or(Ok(()), |message| self.victim.engine.handle(OTHER, message, now))?;
+        }
+    }
+}
+
+#[test]
+fn a_way_as_long_as_a_number_can_say_is_passed_on() {
+    let mut between = Between::new();
+    let names = Names::new([ReplicaId::new(PEER)].into_iter());
+    let passed = Passed { batch: counted(PEER, 0, 1), early: false, hops: u64::MAX - 1 };
+    let frame = Frame { number: 2, names: names.from(0).to_vec(), batches: vec![passed], ..Frame::default() };
+    let (bytes, _) = frame.encode(&names, &mut Said::default());
+    between.victim.engine.handle(LINK, Message::Frame(bytes.into()), NOW).unwrap();
+    between.talk(NOW).unwrap();
+    assert_eq!(between.honest.version().get(ReplicaId::new(PEER)), 1);
+}
