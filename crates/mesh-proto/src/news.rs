@@ -12,7 +12,9 @@
 //! origin.
 
 use crate::{
-    Config, Engine, Event, HandleError, Message, Now, SessionId, entropy,
+    Config, Engine, Event, HandleError, Message, Now, SessionId,
+    batch::Batch,
+    entropy,
     frame::{self, FULL, Frame, Passed},
     link::Sent,
     message,
@@ -71,7 +73,8 @@ impl Engine {
                 session.out.note_stale(origin);
             }
         }
-        let mut batches: Vec<&Passed> = frame.batches.iter().collect();
+        let mut batches: Vec<&Passed> =
+            frame.batches.iter().filter(|passed| !self.is_impossible(&passed.batch)).collect();
         while !batches.is_empty() {
             let mut refused = Vec::new();
             for passed in batches {
@@ -124,12 +127,9 @@ impl Engine {
             frame.told.iter().filter_map(|(place, counter)| Some(Dot::new(names.get(*place)?, *counter)));
         let told: Vec<Dot> = told.collect();
         let me = self.identity.replica;
-        let deps = frame.batches.iter().flat_map(|passed| &passed.batch.deps);
-        if told.iter().chain(deps).any(|dot| dot.replica == me && self.lacks_own(dot.counter))
-            || frame
-                .batches
-                .iter()
-                .any(|passed| passed.batch.origin == me && self.lacks_own(passed.batch.until))
+        let mut seen = frame.batches.iter().filter(|passed| !passed.early);
+        if told.iter().any(|dot| dot.replica == me && self.lacks_own(dot.counter))
+            || seen.any(|passed| self.is_impossible(&passed.batch))
         {
             return Err(HandleError::LostUpdates);
         }
@@ -139,6 +139,9 @@ impl Engine {
             known.advance(*dot);
         }
         for Passed { batch, early, .. } in &frame.batches {
+            if self.is_impossible(batch) {
+                continue;
+            }
             let dot = Dot::new(batch.origin, batch.until);
             if !early {
                 self.peer(peer).known.advance(dot);
@@ -151,6 +154,14 @@ impl Engine {
             return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
         }
         Ok(needs.into_iter().map(|dot| (dot.replica, dot.counter)).collect())
+    }
+
+    /// Whether a batch is of this leader, or depends on updates of it, that it never made. Whoever has it early has it from
+    /// somebody else and cannot tell; whoever shows it has these updates.
+    fn is_impossible(&self, batch: &Batch) -> bool {
+        let me = self.identity.replica;
+        batch.origin == me && self.lacks_own(batch.until)
+            || batch.deps.iter().any(|dep| dep.replica == me && self.lacks_own(dep.counter))
     }
 
     /// Up to where a peer has an origin's updates, visible or not.

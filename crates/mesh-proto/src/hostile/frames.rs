@@ -51,3 +51,15 @@ fn a_way_as_long_as_a_number_can_say_is_passed_on() {
     between.talk(NOW).unwrap();
     assert_eq!(between.honest.version().get(ReplicaId::new(PEER)), 1);
 }
+
+/// A batch that waits for an update that nobody made, passed on by an honest leader to the one that should have made it.
+#[test]
+fn who_passes_on_what_waits_for_a_leader_is_not_refused_by_it() {
+    let mut between = Between::new();
+    let waits = Batch { deps: vec![Dot::new(ReplicaId::new(HONEST), 9)], ..alone(PEER, 0, 1) };
+    between.victim.engine.handle(LINK, frame_of(2, vec![Arc::new(waits)]), NOW).unwrap();
+    assert_eq!(between.talk(NOW), Ok(()));
+    between.honest.write("n", &Op::Increment(1), None, NOW).unwrap();
+    assert_eq!(between.talk(NOW), Ok(()));
+    assert_eq!(between.victim.engine.version(), &vector([(ME, 3), (HONEST, 1)]));
+}
