@@ -232,7 +232,7 @@ impl Engine {
         self.peer(id).known.merge(&until);
         self.settle_delta(at, id);
         // Batches may have waited for it.
-        let progress = self.progress(id, now);
+        let progress = self.progress(id, &[], now);
         for (origin, _) in until.iter() {
             self.came_nearer(origin, now);
         }

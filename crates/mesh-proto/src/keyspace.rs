@@ -252,7 +252,7 @@ impl Keyspace {
         &mut self,
         batches: &[Arc<Batch>],
         me: ReplicaId,
-    ) -> Result<(), (ReplicaId, Key, BadPiece)> {
+    ) -> Result<(), (Key, BadPiece)> {
         let mut until = self.version.clone();
         for batch in batches {
             until.advance(Dot::new(batch.origin, batch.until));
@@ -265,7 +265,7 @@ impl Keyspace {
             let at = Interval { seen: &self.version, until: &until };
             let index = self.index.get(&origin);
             for (key, newest, piece) in batch.pieces(&self.registry) {
-                let bad = |why| (origin, key.clone(), why);
+                let bad = |why| (key.clone(), why);
                 let piece = piece.map_err(bad)?;
                 let id = self.id(key);
                 // What is new is no other key's.

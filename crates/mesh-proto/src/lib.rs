@@ -91,6 +91,7 @@ mod staging;
 mod stream;
 mod sync;
 mod value;
+mod visible;
 
 pub use config::Config;
 pub use crdt_core::{Dot, Dotted, Merge, Replica, ReplicaId, Tick, UpdateError};

@@ -12,7 +12,7 @@
 //! origin.
 
 use crate::{
-    Config, Engine, Event, HandleError, Message, Now, SessionId,
+    Config, Engine, HandleError, Message, Now, SessionId,
     batch::Batch,
     entropy,
     frame::{self, FULL, Frame, Passed},
@@ -23,7 +23,7 @@ use crate::{
     sync::MAX_REPLICAS,
 };
 use crdt_core::{Dot, ReplicaId};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 use version_vector::VersionVector;
 
 /// Ways that differ by less than this part of the time for which updates are waited for are about the same.
@@ -83,7 +83,7 @@ impl Engine {
                 }
             }
             // What became visible has made room for others.
-            batches = if self.progress(peer, now)? { refused } else { Vec::new() };
+            batches = if self.progress(peer, &frame.batches, now)? { refused } else { Vec::new() };
         }
         for (origin, counter) in needs.iter() {
             if counter > self.space.version().get(origin) {
@@ -192,10 +192,7 @@ impl Engine {
         if batch.until > self.reaches(origin) {
             self.relay.answered(origin);
             // What can be shown at once takes no room.
-            let version = self.space.version();
-            let is_ready = batch.since <= version.get(origin)
-                && batch.deps.iter().all(|dep| dep.counter <= version.get(dep.replica));
-            let limit = if is_ready { usize::MAX } else { self.config.max_early };
+            let limit = if self.is_ready(batch) { usize::MAX } else { self.config.max_early };
             if !self.relay.early.push(batch, limit) {
                 return Ok(false);
             }
@@ -267,77 +264,19 @@ impl Engine {
 
     /// Until when updates of `origin` up to `counter` are waited for. What they depend on may never come, if whoever had it
     /// has lost it: then what waits for it is fetched, with all that it depends on, as merged state.
-    fn due(&self, origin: ReplicaId, counter: u64, now: Now) -> u64 {
+    pub(crate) fn due(&self, origin: ReplicaId, counter: u64, now: Now) -> u64 {
         let times = if counter > self.reaches(origin) { 1 } else { EARLY };
         now.mono + self.patience() * times
     }
 
     /// What a peer tells of may gather here and there at those who will bring it.
-    fn patience(&self) -> u64 {
+    pub(crate) fn patience(&self) -> u64 {
         self.config.patience + 2 * self.config.gather
     }
 
     /// Up to where the updates of `origin` are here or wait for others.
     fn reaches(&self, origin: ReplicaId) -> u64 {
         self.relay.early.reaches(origin, self.space.version().get(origin))
-    }
-
-    /// Makes visible, in one step, what has all that it depends on; says whether there was anything.
-    pub(crate) fn progress(&mut self, peer: ReplicaId, now: Now) -> Result<bool, HandleError> {
-        if self.relay.early.is_empty() {
-            return Ok(false);
-        }
-        let batches = self.relay.early.take(self.space.version());
-        if batches.is_empty() {
-            return Ok(false);
-        }
-        let version = self.space.version();
-        let events = batches.iter().fold((0, version.clone()), |(events, mut have), batch| {
-            let new = batch.until - have.get(batch.origin);
-            have.advance(Dot::new(batch.origin, batch.until));
-            (events + u128::from(new), have)
-        });
-        let applied = if events.1.len() > MAX_REPLICAS {
-            Err((None, HandleError::TooManyReplicas { limit: MAX_REPLICAS }))
-        } else {
-            self.space
-                .apply_batches(&batches, self.identity.replica)
-                .map_err(|(origin, key, why)| (Some(origin), HandleError::BadPiece { key, why }))
-        };
-        if let Err((origin, why)) = applied {
-            if let Some(origin) = origin {
-                self.relay.early.clear(origin);
-                self.relay.log.forget(origin, self.space.version().get(origin));
-            }
-            for batch in &batches {
-                self.relay.overdue.insert(batch.origin, now.mono + self.patience());
-            }
-            return Err(why);
-        }
-        self.forget_deaths();
-        self.events.push_back(Event::Merged { peer, events: events.0 });
-        for batch in &batches {
-            self.relay.shown(batch);
-        }
-        let origins: BTreeSet<ReplicaId> = batches.iter().map(|batch| batch.origin).collect();
-        for origin in origins {
-            self.came_nearer(origin, now);
-        }
-        Ok(true)
-    }
-
-    /// More of an origin's updates are here: if some are still missing, they are waited for anew.
-    pub(crate) fn came_nearer(&mut self, origin: ReplicaId, now: Now) {
-        self.relay.answered(origin);
-        let have = self.space.version().get(origin);
-        let connected = self.peers.values().filter(|peer| peer.session.is_some());
-        let told = connected.map(|peer| peer.known.get(origin)).max().unwrap_or(0);
-        if told > have {
-            let due = self.due(origin, told, now);
-            self.relay.overdue.insert(origin, due);
-        } else {
-            self.relay.overdue.remove(&origin);
-        }
     }
 
     /// Cuts a batch of the updates that were made since the last one.

@@ -63,3 +63,28 @@ fn who_passes_on_what_waits_for_a_leader_is_not_refused_by_it() {
     assert_eq!(between.talk(NOW), Ok(()));
     assert_eq!(between.victim.engine.version(), &vector([(ME, 3), (HONEST, 1)]));
 }
+
+/// A batch that cannot be shown, and waits for an update of an honest leader.
+#[test]
+fn what_waits_and_is_bad_is_not_the_fault_of_who_brings_what_it_waits_for() {
+    let mut between = Between::new();
+    let never_made = vec![(1, Dot::new(ReplicaId::new(PEER), 50))];
+    let body = Body::Set { births: Vec::new(), deaths: never_made };
+    let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s"), newest: 1, body }];
+    let bad = Batch { deps: vec![Dot::new(ReplicaId::new(HONEST), 1)], pieces, ..alone(PEER, 0, 1) };
+    let after_it = Batch { deps: vec![Dot::new(ReplicaId::new(PEER), 1)], ..alone(4, 0, 1) };
+    let frame = frame_of(2, vec![Arc::new(bad), Arc::new(after_it)]);
+    between.victim.engine.handle(LINK, frame, NOW).unwrap();
+    between.honest.write("n", &Op::Increment(1), None, NOW).unwrap();
+    between.disk.settle(&mut between.honest);
+    while let Some(message) = between.honest.poll(OTHER, NOW) {
+        assert_eq!(between.victim.engine.handle(OTHER, message, NOW), Ok(()));
+    }
+    between.victim.disk.settle(&mut between.victim.engine);
+    assert_eq!(between.victim.engine.version(), &vector([(ME, 3), (HONEST, 1)]));
+    assert_eq!(
+        between.victim.engine.early_bytes(),
+        counted(4, 0, 1).bytes() + 16,
+        "it may still come to that"
+    );
+}

@@ -247,7 +247,7 @@ impl Engine {
         let mut refused = Vec::new();
         loop {
             let batches: Vec<_> = own.drain(..).map(Arc::new).collect();
-            let Err((_, key, _)) = lost.space.apply_batches(&batches, me) else { break };
+            let Err((key, _)) = lost.space.apply_batches(&batches, me) else { break };
             // Only a peer that counts up to the limit under this leader's old ids leads here.
             own = batches.into_iter().filter_map(Arc::into_inner).collect();
             for batch in &mut own {
