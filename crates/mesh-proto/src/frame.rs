@@ -401,6 +401,9 @@ impl Columns<'_> {
             let mut batch = self.batch(origin, said.shown(last), names)?;
             let mut deps = said.take_deps(last);
             batch.deps = self.deps(origin, names, said, &mut deps)?;
+            if batch.bytes() > 2 * FULL {
+                return Err(self.bytes.invalid("a batch is larger than any that is passed on"));
+            }
             said.pass(last, batch.until, early, hops, deps);
             batches.push(Passed { place: last, batch: Arc::new(batch), early, hops });
         }

@@ -88,3 +88,23 @@ fn what_waits_and_is_bad_is_not_the_fault_of_who_brings_what_it_waits_for() {
         "it may still come to that"
     );
 }
+
+/// Each is less than what fits into a frame, and both together are more: nobody could pass them on in one.
+#[test]
+fn a_batch_that_is_larger_than_any_that_is_passed_on_is_refused() {
+    let of_size = |since: u64, elements: u64| {
+        let births: Vec<_> = (1..=elements).map(|n| (since + n, vec![7; 3_968])).collect();
+        let newest = since + elements;
+        let body = Body::Set { births, deaths: Vec::new() };
+        let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s"), newest, body }];
+        Arc::new(Batch { pieces, ..alone(PEER, since, newest) })
+    };
+    let mut between = Between::new();
+    let (small, fits) = (of_size(0, 30), of_size(30, 60));
+    between.victim.engine.handle(LINK, frame_of(2, vec![small]), NOW).unwrap();
+    between.victim.engine.handle(LINK, frame_of(3, vec![fits]), NOW).unwrap();
+    let refused = between.victim.engine.handle(LINK, frame_of(4, vec![of_size(90, 90)]), NOW);
+    assert!(matches!(refused, Err(HandleError::Encoding(_))), "{refused:?}");
+    assert_eq!(between.talk(NOW), Ok(()));
+    assert_eq!(between.honest.version().get(ReplicaId::new(PEER)), 90);
+}
