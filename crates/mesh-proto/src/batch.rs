@@ -77,7 +77,7 @@ pub(crate) struct Written {
 
 impl Body {
     /// The replicas that are named in it besides the origin.
-    pub(crate) fn replicas(&self) -> impl Iterator<Item = ReplicaId> {
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = ReplicaId> + Clone {
         let deaths = if let Body::Set { deaths, .. } = self { deaths.as_slice() } else { &[] };
         deaths.iter().map(|(_, killed)| killed.replica)
     }

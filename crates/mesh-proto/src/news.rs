@@ -445,11 +445,15 @@ impl Engine {
                     out.is_urgent = true;
                     return true;
                 }
-                room = room.saturating_sub(batch.bytes());
                 let killed = batch.pieces.iter().flat_map(|piece| piece.body.replicas());
-                for replica in killed.chain(batch.deps.iter().map(|dep| dep.replica)) {
-                    out.names.place_or_add(replica);
+                let named = killed.chain(batch.deps.iter().map(|dep| dep.replica));
+                // What waits may name replicas that nobody knows; those that there are must still have room.
+                let most = if batch.until > mine { MAX_REPLICAS / 2 } else { MAX_REPLICAS };
+                if !out.names.have_room(named.clone(), most) {
+                    break;
                 }
+                room = room.saturating_sub(batch.bytes());
+                named.for_each(|replica| _ = out.names.place_or_add(replica));
                 sent.batches.push((place, batch.since, batch.until));
                 frame.batches.push(Passed { place, batch: batch.clone(), early: batch.until > mine, hops });
                 reached = batch.until;

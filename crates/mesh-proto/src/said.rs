@@ -7,6 +7,7 @@ use crate::{
 };
 use crdt_core::ReplicaId;
 use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use version_vector::VersionVector;
 
 /// The replicas that one side names by their places.
@@ -43,6 +44,12 @@ impl Names {
             ids.push(id);
             ids.len() - 1
         })
+    }
+
+    /// Whether there are no more than `most` with these.
+    pub(crate) fn have_room(&self, ids: impl Iterator<Item = ReplicaId>, most: usize) -> bool {
+        let new: BTreeSet<ReplicaId> = ids.filter(|id| !self.places.contains_key(id)).collect();
+        new.is_empty() || self.len() + new.len() <= most
     }
 
     pub(crate) fn from(&self, place: usize) -> &[ReplicaId] {

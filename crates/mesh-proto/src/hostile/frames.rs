@@ -108,3 +108,22 @@ fn a_batch_that_is_larger_than_any_that_is_passed_on_is_refused() {
     assert_eq!(between.talk(NOW), Ok(()));
     assert_eq!(between.honest.version().get(ReplicaId::new(PEER)), 90);
 }
+
+/// Batches that wait for crowds of replicas that nobody else knows of, more than may be named on one connection.
+#[test]
+fn what_is_passed_on_names_no_more_replicas_than_a_mesh_may_have() {
+    let mut between = Between::new();
+    for (session, origin) in [(2, PEER), (3, 4)] {
+        let crowd = (1..=12_000).map(|n| Dot::new(ReplicaId::new(100_000 * origin + n), 1)).collect();
+        let waits = Batch { deps: crowd, ..alone(origin, 0, 1) };
+        let hello = Disk::default().open(origin + 10, Config::default()).hello();
+        let sent = between.victim.engine.hello();
+        between.victim.engine.connect(SessionId(session), &sent, hello, NOW).unwrap();
+        let frame = frame_of(2, vec![Arc::new(waits)]);
+        assert_eq!(between.victim.engine.handle(SessionId(session), frame, NOW), Ok(()));
+        assert_eq!(between.talk(NOW), Ok(()));
+    }
+    between.victim.engine.write("n", &Op::Increment(1), None, NOW).unwrap();
+    assert_eq!(between.talk(NOW), Ok(()));
+    assert_eq!(between.honest.version().get(ReplicaId::new(ME)), 4);
+}
