@@ -263,9 +263,11 @@ impl Engine {
         self.writer = Writer::resume(replica, self.space.version().get(replica));
         self.lost_updates = false;
         for session in std::mem::take(&mut self.sessions).into_keys() {
+            self.relay.disconnect(session);
             self.events.push_back(Event::Close(session));
         }
         self.peers.values_mut().for_each(|peer| peer.session = None);
+        self.drop_overdue();
         self.relay.begin(replica, self.space.version());
     }
 

@@ -95,6 +95,7 @@ impl Engine {
             self.sessions.remove(&old);
             self.relay.disconnect(old);
             self.events.push_back(Event::Close(old));
+            self.drop_overdue();
         }
         self.sessions.insert(
             session,
@@ -135,6 +136,17 @@ impl Engine {
         {
             peer.session = None;
         }
+        self.drop_overdue();
+    }
+
+    /// What no connected peer has told of cannot be asked for. Whoever connects and has it says so.
+    pub(crate) fn drop_overdue(&mut self) {
+        let Engine { relay, peers, space, .. } = self;
+        let connected: Vec<_> = peers.values().filter(|peer| peer.session.is_some()).collect();
+        relay.overdue.retain(|origin, _| {
+            let here = space.version().get(*origin);
+            connected.iter().any(|peer| peer.known.get(*origin) > here)
+        });
     }
 
     /// A message came in. **O(what it brings)**, and a comparison of vectors.
@@ -225,7 +237,7 @@ impl Engine {
             let times = [waits.map(|since| since + self.config.resend), session.out.tell_at];
             at = times.into_iter().flatten().fold(at.min(session.alive_at), u64::min);
         }
-        if self.relay.has_news {
+        if self.relay.has_news && !self.sessions.is_empty() {
             at = at.min(self.relay.flush_at);
         }
         let asked = self.relay.pulling.as_ref().map_or(0, |pulling| pulling.until);
