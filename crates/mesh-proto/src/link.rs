@@ -6,7 +6,10 @@ use crate::{
     said::{Names, Said},
 };
 use crdt_core::{Dot, Merge, ReplicaId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 use version_vector::VersionVector;
 
 /// What this side says.
@@ -178,8 +181,15 @@ impl Outbound {
         if self.frames.len() > MAX_FRAMES && self.frames[0].has_arrived && self.frames[1].has_arrived {
             // The other side has said that it has the frames, but not that they are durable there: two are one then.
             let first = self.frames.pop_front().unwrap_or_else(|| unreachable!("there are many"));
-            self.frames[0].told.extend(first.told);
-            self.frames[0].batches.extend(first.batches);
+            let second = &mut self.frames[0];
+            let batches = first.batches.into_iter().chain(std::mem::take(&mut second.batches));
+            second.told.extend(first.told);
+            second.told.extend(batches.map(|(place, since, until)| (place, until, since)));
+            if second.told.len() > 2 * self.names.len() {
+                // Of each replica only the latest counts.
+                second.told.sort_unstable_by_key(|(place, counter, _)| (*place, Reverse(*counter)));
+                second.told.dedup_by_key(|told| told.0);
+            }
         }
     }
 
@@ -218,6 +228,13 @@ impl Outbound {
         self.heard += 1;
         let due = if self.heard < MANY { due } else { 0 };
         self.tell_at = Some(self.tell_at.map_or(due, |at| at.min(due)));
+    }
+
+    /// How many frames are remembered, and how much they told.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        let rows = self.frames.iter().map(|frame| frame.told.len() + frame.batches.len());
+        (self.frames.len(), rows.sum())
     }
 
     /// When a frame that is under way was sent first.

@@ -54,6 +54,10 @@ impl Engine {
         }
         let frame = frame::decode(&frame.bytes, number, &mut session.inn.names, &mut session.inn.said)
             .map_err(|why| malformed(&why))?;
+        if self.config.ordered && frame.received.missing > 0 {
+            return Err(malformed(&"it misses what cannot be lost"));
+        }
+        let session = self.session(at);
         let durable = session.out.acknowledged(frame.received).map_err(|why| malformed(&why))?;
         for dot in durable {
             self.peer(peer).known.advance(dot);

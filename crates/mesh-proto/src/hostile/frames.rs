@@ -160,3 +160,24 @@ fn a_leader_with_a_new_id_takes_batches_by_better_ways_than_it_had() {
     victim.engine.connect(OTHER, &sent, hello, NOW).unwrap();
     assert_eq!(victim.engine.handle(OTHER, frame(1), NOW), Ok(()));
 }
+
+/// A peer that has everything and never makes it durable.
+#[test]
+fn what_is_remembered_of_frames_is_bounded() {
+    let mut victim = Victim::new();
+    let mut says = |durable: u64, missing| {
+        victim.engine.write("n", &Op::Increment(1), None, NOW).unwrap();
+        victim.disk.settle(&mut victim.engine);
+        while victim.engine.poll(LINK, NOW).is_some() {}
+        let last = victim.engine.sessions[&LINK].out.last;
+        let received = crate::frame::Received { last, missing, durable };
+        let heard = victim.engine.handle(LINK, message_of(&Frame { received, ..Frame::default() }), NOW);
+        (heard, victim.engine.sessions[&LINK].out.remembered())
+    };
+    for _ in 0..2_000 {
+        let (heard, (frames, rows)) = says(0, 0);
+        assert!(heard.is_ok() && frames <= 256 && rows < 600, "{heard:?}: {rows} in {frames}");
+    }
+    let (heard, _) = says(0, 1);
+    assert!(matches!(heard, Err(HandleError::Encoding(_))), "it misses a frame for ever: {heard:?}");
+}
