@@ -18,6 +18,7 @@ use crate::{
     frame::{self, FULL, Frame, Passed},
     link::Sent,
     message,
+    peer::Session,
     planted::{self, Bug},
     relay::Pulling,
     sync::MAX_REPLICAS,
@@ -301,10 +302,13 @@ impl Engine {
 
     /// What is overdue and is to be asked for on this connection: origins, and up to where their updates have come.
     fn pulls(&mut self, at: SessionId, now: Now) -> Vec<(ReplicaId, u64)> {
-        if self.relay.overdue.is_empty()
-            || self.relay.pulling.as_ref().is_some_and(|pulling| now.mono < pulling.until)
-        {
+        if self.relay.overdue.is_empty() {
             return Vec::new();
+        }
+        match &self.relay.pulling {
+            Some(pulling) if now.mono < pulling.until => return Vec::new(),
+            Some(late) => _ = self.relay.late.insert(late.session),
+            None => {}
         }
         let known = &self.peers[&self.sessions[&at].peer].known;
         let due = self.relay.overdue.iter().filter(|(_, due)| **due <= now.mono).map(|(id, _)| *id);
@@ -313,6 +317,17 @@ impl Engine {
         let due: Vec<ReplicaId> = due.filter(|id| known.get(*id) > self.space.version().get(*id)).collect();
         if due.is_empty() {
             return Vec::new();
+        }
+        if self.relay.late.contains(&at) {
+            let is_better = |(id, session): (&SessionId, &Session)| {
+                let known = &self.peers[&session.peer].known;
+                let has = |id: &ReplicaId| known.get(*id) > self.space.version().get(*id);
+                !self.relay.late.contains(id) && session.out.has_room() && due.iter().any(has)
+            };
+            if self.sessions.iter().any(is_better) {
+                return Vec::new();
+            }
+            self.relay.late.clear();
         }
         let reach =
             |id: ReplicaId| Some((id, self.reaches(id))).filter(|(id, reach)| known.get(*id) > *reach);

@@ -39,6 +39,8 @@ pub(crate) struct Relay {
     pub(crate) overdue: BTreeMap<ReplicaId, u64>,
     /// Who was asked for what is missing.
     pub(crate) pulling: Option<Pulling>,
+    /// Who was asked and has not answered in time. Others are asked first, as long as there are any.
+    pub(crate) late: BTreeSet<SessionId>,
     /// Counts the moments at which news is sent.
     pub(crate) flush: u64,
     /// When the next such moment may be.
@@ -93,6 +95,7 @@ impl Relay {
             rivals: BTreeMap::new(),
             overdue: BTreeMap::new(),
             pulling: None,
+            late: BTreeSet::new(),
             flush: 0,
             flush_at: 0,
             has_news: false,
@@ -208,6 +211,7 @@ impl Relay {
     pub(crate) fn disconnect(&mut self, session: SessionId) {
         self.parents.retain(|_, parent| *parent != session);
         self.rivals.retain(|_, rival| rival.session != session);
+        self.late.remove(&session);
         if self.pulling.as_ref().is_some_and(|pulling| pulling.session == session) {
             // No answer will come: what was asked for is due at once, from whoever is left or connects next.
             self.pulling = None;

@@ -181,3 +181,27 @@ fn what_is_remembered_of_frames_is_bounded() {
     let (heard, _) = says(0, 1);
     assert!(matches!(heard, Err(HandleError::Encoding(_))), "it misses a frame for ever: {heard:?}");
 }
+
+/// A peer that says it has what another one has too, and answers no question, however soon it is polled.
+#[test]
+fn who_does_not_answer_keeps_nobody_from_asking_others() {
+    let mut victim = Victim::new();
+    let mut disk = Disk::default();
+    // What it wrote has to be fetched as merged state.
+    let mut honest = disk.open(HONEST, Config { retain: 0, ..Config::default() });
+    honest.write("n", &Op::Increment(1), None, NOW).unwrap();
+    disk.settle(&mut honest);
+    let silent = Hello { vector: honest.version().clone(), ..victim.engine.hello() };
+    let silent = Hello { replica: ReplicaId::new(PEER), name: "silent".into(), ..silent };
+    let (theirs, ours) = (honest.hello(), victim.engine.hello());
+    victim.engine.connect(LINK, &ours, silent, NOW).unwrap();
+    victim.engine.connect(OTHER, &ours, theirs.clone(), NOW).unwrap();
+    honest.connect(OTHER, &theirs, ours, NOW).unwrap();
+    let mut between = Between { victim, honest, disk };
+    for ms in (0..=1_000).step_by(50) {
+        let now = Now { mono: NOW.mono + ms, ..NOW };
+        while between.victim.engine.poll(LINK, now).is_some() {}
+        between.talk(now).unwrap();
+    }
+    assert_eq!(between.victim.engine.version().get(ReplicaId::new(HONEST)), 1);
+}
