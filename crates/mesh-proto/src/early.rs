@@ -7,6 +7,7 @@ use crate::{
 use crdt_core::{Dot, ReplicaId};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 use version_vector::VersionVector;
@@ -18,6 +19,8 @@ use version_vector::VersionVector;
 pub(crate) struct Early {
     /// By origin and last counter.
     waiting: BTreeMap<ReplicaId, BTreeMap<u64, Arc<Batch>>>,
+    /// Up to where an origin's batches wait without a gap, as far as that was looked for.
+    reached: BTreeMap<ReplicaId, u64>,
     bytes: usize,
     /// Origins whose first batch may have all that it depends on.
     candidates: BTreeSet<ReplicaId>,
@@ -39,8 +42,9 @@ impl Early {
         self.waiting.keys().copied()
     }
 
-    /// Takes a batch in; false, and nothing has happened, if there is no room for it or it is there already.
-    pub(crate) fn push(&mut self, batch: &Arc<Batch>, limit: usize) -> bool {
+    /// Takes a batch in, of an origin whose updates up to `from` are here; false, and nothing has happened, if there is no
+    /// room for it or it is there already.
+    pub(crate) fn push(&mut self, batch: &Arc<Batch>, from: u64, limit: usize) -> bool {
         let bytes = batch.bytes();
         if self.bytes + bytes > limit {
             return false;
@@ -52,16 +56,25 @@ impl Early {
         of_origin.insert(batch.until, batch.clone());
         self.candidates.insert(batch.origin);
         self.bytes += bytes;
+        let reached = self.reaches(batch.origin, from);
+        self.reached.insert(batch.origin, reached);
         true
     }
 
-    /// How far the updates of `origin` are here or waiting without a gap, from `from` on.
+    /// How far the updates of `origin` are here or waiting without a gap, from `from` on. **O(log n)**, and what has come
+    /// since the last [`push`](Early::push).
     pub(crate) fn reaches(&self, origin: ReplicaId, from: u64) -> u64 {
-        let waiting = self.waiting.get(&origin).into_iter().flat_map(BTreeMap::values);
-        waiting.fold(
-            from,
-            |reached, batch| if batch.since <= reached { reached.max(batch.until) } else { reached },
-        )
+        let from = self.reached.get(&origin).map_or(from, |reached| from.max(*reached));
+        let after = (Bound::Excluded(from), Bound::Unbounded);
+        let waiting = self.waiting.get(&origin).into_iter().flat_map(|waiting| waiting.range(after));
+        let mut reached = from;
+        for (until, batch) in waiting {
+            if batch.since > reached {
+                break;
+            }
+            reached = *until;
+        }
+        reached
     }
 
     /// The vector has advanced otherwise than by what was taken from here: any batch may be the next.
@@ -101,6 +114,7 @@ impl Early {
             }
             if of_origin.is_empty() {
                 self.waiting.remove(&origin);
+                self.reached.remove(&origin);
             }
             if have > before {
                 reached.insert(origin, have);
@@ -113,6 +127,7 @@ impl Early {
     /// Forgets all of an origin.
     pub(crate) fn clear(&mut self, origin: ReplicaId) {
         let gone = self.waiting.remove(&origin).unwrap_or_default();
+        self.reached.remove(&origin);
         self.bytes -= gone.values().map(|batch| batch.bytes()).sum::<usize>();
     }
 }
@@ -142,7 +157,7 @@ mod tests {
     }
 
     fn put(early: &mut Early, batch: &Arc<Batch>) {
-        assert!(early.push(batch, usize::MAX));
+        assert!(early.push(batch, 0, usize::MAX));
     }
 
     #[test]
@@ -164,6 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_that_is_closed_late_is_seen_through() {
+        let mut early = Early::default();
+        let one = ReplicaId::new(1);
+        put(&mut early, &batch(1, 5, 6, [(2, 1)]));
+        put(&mut early, &batch(1, 3, 5, [(2, 1)]));
+        assert_eq!([0, 2, 3, 5, 9].map(|from| early.reaches(one, from)), [0, 2, 6, 6, 9]);
+        put(&mut early, &batch(1, 0, 3, [(2, 1)]));
+        put(&mut early, &batch(1, 7, 8, []));
+        assert_eq!([0, 4, 6, 7].map(|from| early.reaches(one, from)), [6, 6, 6, 8]);
+        assert_eq!(taken(&mut early, &vector([(2, 1)])), [(1, 3), (1, 5), (1, 6)]);
+        assert_eq!(early.reaches(one, 6), 6);
+        early.clear(one);
+        assert_eq!(early.reaches(one, 2), 2);
+    }
+
+    #[test]
     fn batches_that_pretend_to_depend_on_each_other_wait() {
         let mut early = Early::default();
         put(&mut early, &batch(1, 0, 2, [(2, 1)]));
@@ -178,8 +209,8 @@ mod tests {
         let mut early = Early::default();
         put(&mut early, &batch(1, 3, 5, []));
         put(&mut early, &batch(1, 5, 6, []));
-        assert!(!early.push(&batch(1, 5, 6, []), usize::MAX), "it is there");
-        assert!(!early.push(&batch(1, 7, 8, []), early.bytes), "it is full");
+        assert!(!early.push(&batch(1, 5, 6, []), 0, usize::MAX), "it is there");
+        assert!(!early.push(&batch(1, 7, 8, []), 0, early.bytes), "it is full");
         assert_eq!(taken(&mut early, &vector([(1, 5)])), [(1, 6)]);
         put(&mut early, &batch(1, 8, 9, []));
         early.clear(ReplicaId::new(1));

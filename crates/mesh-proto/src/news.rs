@@ -23,7 +23,7 @@ use crate::{
     relay::Pulling,
     sync::MAX_REPLICAS,
 };
-use crdt_core::{Dot, ReplicaId};
+use crdt_core::{Dot, Merge, ReplicaId};
 use std::sync::Arc;
 use version_vector::VersionVector;
 
@@ -92,11 +92,12 @@ impl Engine {
         }
         for (origin, counter) in needs.iter() {
             if counter > self.space.version().get(origin) {
+                let is_far = counter > self.reaches(origin);
                 // Whoever brings an origin's batches has none of these: they would have been in the frame.
                 let is_source = self.config.ordered
-                    && counter > self.reaches(origin)
+                    && is_far
                     && self.relay.parents.get(&origin).is_none_or(|parent| *parent == at);
-                if counter > self.reaches(origin) {
+                if is_far {
                     self.relay.told_first(origin, at, counter, now.mono);
                 }
                 let due = if is_source { now.mono } else { self.due(origin, counter, now) };
@@ -138,11 +139,10 @@ impl Engine {
         {
             return Err(HandleError::LostUpdates);
         }
+        // Joined at once: rows one by one, in any order, would take the square of their number.
+        let rows = |dots: &[Dot]| -> VersionVector { dots.iter().map(|dot| (dot.replica, dot.counter)).collect() };
         let mut needs = told;
-        let known = &mut self.peer(peer).known;
-        for dot in &needs {
-            known.advance(*dot);
-        }
+        self.peer(peer).known.merge(&rows(&needs));
         for Passed { batch, early, .. } in &frame.batches {
             if self.is_impossible(batch) {
                 continue;
@@ -158,7 +158,7 @@ impl Engine {
         if self.peer(peer).known.len().max(self.session(at).inn.early.len()) > MAX_REPLICAS {
             return Err(HandleError::TooManyReplicas { limit: MAX_REPLICAS });
         }
-        Ok(needs.into_iter().map(|dot| (dot.replica, dot.counter)).collect())
+        Ok(rows(&needs))
     }
 
     /// Whether a batch is of this leader, or depends on updates of it, that it never made. Whoever has it early has it from
@@ -198,7 +198,8 @@ impl Engine {
             self.relay.answered(origin);
             // What can be shown at once takes no room.
             let limit = if self.is_ready(batch) { usize::MAX } else { self.config.max_early };
-            if !self.relay.early.push(batch, limit) {
+            let from = self.space.version().get(origin);
+            if !self.relay.early.push(batch, from, limit) {
                 return Ok(false);
             }
             self.relay.log.push(batch.clone(), self.config.retain);

@@ -135,9 +135,12 @@ impl Rows {
     }
 
     pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, hops: u64, mut deps: Vec<Dep>) {
-        while deps.len() > MAX_DEPS {
-            let longest = (0..deps.len()).max_by_key(|at| deps[*at].idle).unwrap_or(0);
-            deps.remove(longest);
+        if deps.len() > MAX_DEPS {
+            // Those that were idle for longest go; of equal ones, the last.
+            let mut ranks: Vec<(usize, usize)> = (0..).zip(&deps).map(|(at, dep)| (dep.idle, at)).collect();
+            let (_, first_to_go, _) = ranks.select_nth_unstable(MAX_DEPS);
+            let mut places = 0..;
+            deps.retain(|dep| places.next().is_some_and(|at| (dep.idle, at) < *first_to_go));
         }
         if !early {
             self.tell(place, until);
@@ -249,4 +252,28 @@ pub(crate) struct FrameOdds {
     pub(crate) deaths: Numbers,
     pub(crate) death_step: Numbers,
     pub(crate) death_place: Numbers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    /// Against taking them out one by one, which takes the square of how many there are.
+    #[test]
+    fn those_that_were_idle_for_longest_are_forgotten() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for len in (0..60).chain([30_000]) {
+            let idle: Vec<usize> = (0..len).map(|_| rng.random_range(0..5)).collect();
+            let dep = |(place, idle): (usize, &usize)| Dep { place, idle: *idle, ..Dep::default() };
+            let mut rows = Rows::default();
+            rows.pass(0, 1, false, 0, idle.iter().enumerate().map(dep).collect());
+            let kept: Vec<usize> = rows.take_deps(0).iter().map(|dep| dep.place).collect();
+            let mut expected: Vec<usize> = (0..len).collect();
+            expected.sort_by_key(|place| idle[*place]);
+            expected.truncate(MAX_DEPS);
+            expected.sort_unstable();
+            assert_eq!(kept, expected);
+        }
+    }
 }

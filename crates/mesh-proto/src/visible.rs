@@ -72,7 +72,7 @@ impl Engine {
                 continue;
             }
             if !self.is_ready(&batch) {
-                self.relay.early.push(&batch, usize::MAX);
+                self.relay.early.push(&batch, self.space.version().get(origin), usize::MAX);
                 continue;
             }
             match self.show(std::slice::from_ref(&batch)) {
