@@ -7,7 +7,7 @@ use crate::{
     staging::{Staged, Taken},
     stream::Sending,
 };
-use crdt_core::ReplicaId;
+use crdt_core::{Merge, ReplicaId};
 use version_vector::VersionVector;
 
 /// A connection to a peer, numbered by whoever runs the engine.
@@ -76,13 +76,15 @@ pub(crate) struct Session {
     pub(crate) exchange: Exchange,
 }
 
-/// When this leader came to have what it has: vectors with the times at which they were reached.
+/// When this leader came to have what it has: what was new, and when.
 ///
 /// Bounded: neighbours are joined when the span they cover is at most an eighth of their age, so about 17 entries remain
 /// for each doubling of the age, and an event looks at most an eighth older than it is, never younger.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     reached: Vec<Reached>,
+    /// All of it together.
+    latest: VersionVector,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,8 @@ struct Reached {
     /// When the first and when the last event in here came.
     first: u64,
     last: u64,
-    vector: VersionVector,
+    /// The rows that grew. Whole vectors would take the product of their length and the number of entries.
+    news: VersionVector,
 }
 
 /// When to look for neighbours to join. Ages from a millisecond to a century need about 700 entries.
@@ -98,16 +101,19 @@ const TIMELINE: usize = 2_048;
 
 impl Timeline {
     pub(crate) fn note(&mut self, now: u64, vector: &VersionVector) {
-        if self.reached.last().is_some_and(|newest| newest.vector == *vector) {
+        let news: VersionVector =
+            vector.difference(&self.latest).map(|(id, grown)| (id, *grown.end())).collect();
+        if news.is_empty() {
             return;
         }
-        self.reached.push(Reached { first: now, last: now, vector: vector.clone() });
+        self.latest.merge(&news);
+        self.reached.push(Reached { first: now, last: now, news });
         if self.reached.len() > TIMELINE {
             self.reached.dedup_by(|later, earlier| {
                 let joins = later.last - earlier.first <= now.saturating_sub(later.last) / 8;
                 if joins {
                     earlier.last = later.last;
-                    std::mem::swap(&mut earlier.vector, &mut later.vector);
+                    earlier.news.merge(&later.news);
                 }
                 joins
             });
@@ -116,9 +122,8 @@ impl Timeline {
 
     /// For how long the oldest event that `known` lacks has been here.
     pub(crate) fn age(&self, now: u64, known: &VersionVector) -> u64 {
-        // Vectors only grow: once one is lacking, all later ones are.
-        let known = self.reached.partition_point(|reached| known.covers(&reached.vector).is_ok());
-        self.reached.get(known).map_or(0, |reached| now.saturating_sub(reached.first))
+        let lacking = self.reached.iter().find(|reached| known.covers(&reached.news).is_err());
+        lacking.map_or(0, |reached| now.saturating_sub(reached.first))
     }
 }
 
@@ -146,6 +151,21 @@ mod tests {
             assert!((exact..=exact + exact / 8).contains(&age), "{lag} events behind: {age} ms for {exact}");
         }
         assert_eq!(timeline.age(now, &vector), 0);
+    }
+
+    /// Of many replicas only those that write take memory.
+    #[test]
+    fn what_stays_as_it_is_is_kept_once() {
+        let mut vector: VersionVector = (1..=10_000).map(|id| (ReplicaId::new(id), 1)).collect();
+        let mut timeline = Timeline::default();
+        for counter in 1..=1_000 {
+            vector.advance(Dot::new(ReplicaId::new(1), counter));
+            timeline.note(counter, &vector);
+        }
+        let rows: usize = timeline.reached.iter().map(|reached| reached.news.len()).sum();
+        assert_eq!(rows, 10_999);
+        let others: VersionVector = vector.iter().skip(1).collect();
+        assert_eq!(timeline.age(1_000, &others), 999);
     }
 
     /// A clock that stands still, or events by the thousand in one millisecond, do not make it grow without end.
