@@ -206,10 +206,11 @@ impl Keyspace {
             .index
             .range((from.map_or(Bound::Unbounded, |(id, _)| Bound::Included(id)), Bound::Unbounded));
         rows.flat_map(move |(origin, row)| {
-            let first = since.get(*origin) + 1;
-            let first = from.filter(|(id, _)| id == origin).map_or(first, |(_, counter)| first.max(counter));
-            let last = until.get(*origin);
-            let range = (first <= last).then(|| row.range(first..=last)).into_iter().flatten();
+            let since = since.get(*origin);
+            let since = from.filter(|(id, _)| id == origin).map_or(since, |(_, at)| since.max(at - 1));
+            let until = until.get(*origin);
+            let range = (Bound::Excluded(since), Bound::Included(until));
+            let range = (since < until).then(|| row.range(range)).into_iter().flatten();
             range.map(|(counter, id)| (*origin, *counter, &self.entries[id]))
         })
     }

@@ -205,3 +205,21 @@ fn who_does_not_answer_keeps_nobody_from_asking_others() {
     }
     assert_eq!(between.victim.engine.version().get(ReplicaId::new(HONEST)), 1);
 }
+
+/// Nobody counts as far, and anybody may say so.
+#[test]
+fn the_last_update_that_can_be_numbered_is_passed_on_as_merged_state() {
+    let mut between = Between::new();
+    between.victim.engine.handle(LINK, frame_of(2, vec![counted(PEER, 0, u64::MAX)]), NOW).unwrap();
+    assert_eq!(between.talk(NOW), Ok(()));
+    between.victim.engine.config.retain = 0;
+    between.victim.engine.disconnect(OTHER);
+    between.honest.disconnect(OTHER);
+    between.victim.engine.write("n", &Op::Increment(1), None, NOW).unwrap();
+    between.victim.disk.settle(&mut between.victim.engine);
+    let (theirs, ours) = (between.honest.hello(), between.victim.engine.hello());
+    between.victim.engine.connect(OTHER, &ours, theirs.clone(), NOW).unwrap();
+    between.honest.connect(OTHER, &theirs, ours, NOW).unwrap();
+    assert_eq!(between.talk(NOW), Ok(()));
+    assert_eq!(between.honest.version(), &vector([(ME, 4), (PEER, u64::MAX)]));
+}
