@@ -419,12 +419,13 @@ impl Keyspace {
         }
     }
 
-    /// Joins a stored piece while recovering; pieces of a key come in the order in which they were stored.
+    /// Joins a stored piece while recovering, or the base, which is number 0; pieces of a key come in the order in which they
+    /// were stored.
     pub(crate) fn restore(
         &mut self,
         piece: KeyPiece,
         bytes_stored: usize,
-        base: bool,
+        sequence: u64,
     ) -> Result<(), BadPiece> {
         let KeyPiece { key, newest, bytes } = piece;
         let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
@@ -432,10 +433,10 @@ impl Keyspace {
         let nothing = VersionVector::new();
         self.join(id, piece, dots(&newest), &Interval { seen: &nothing, until: &nothing }, false);
         let stored = &mut self.entries.get_mut(&id).expect("just joined").stored;
-        if base {
+        if sequence == 0 {
             stored.base_bytes = bytes_stored;
         } else {
-            stored.pieces += 1;
+            stored.pieces = sequence;
             stored.piece_bytes += bytes_stored;
         }
         self.dirty.clear();

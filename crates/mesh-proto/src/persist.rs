@@ -277,13 +277,17 @@ impl Recovery {
             [PIECES, ..] => {
                 let piece: KeyPiece = decode_whole(value).map_err(|why| corrupt("a value", why))?;
                 let key_of = piece.key.clone();
-                let sequence = key.len().checked_sub(8).map(|at| &key[at..]);
-                let base = sequence == Some(&[0; 8]);
+                let sequence = key.last_chunk().map_or(0, |sequence| u64::from_be_bytes(*sequence));
                 let expected = row_key(&key_of, 0);
                 if key.len() != expected.len() || key[..key.len() - 8] != expected[..expected.len() - 8] {
                     return Err(corrupt(format!("key {key_of}"), "it is stored under another key's row"));
                 }
-                self.space.restore(piece, value.len(), base).map_err(|why| match why {
+                // What a lost row said may be in later ones too, but the next piece must not take the place of one of them.
+                let next = self.space.get(&key_of).map_or(0, |entry| entry.stored.pieces + 1);
+                if sequence != next && self.without_metadata.is_none() {
+                    return Err(corrupt(format!("key {key_of}"), "a row of it is missing"));
+                }
+                self.space.restore(piece, value.len(), sequence).map_err(|why| match why {
                     BadPiece::UnknownType => RecoverError::UnknownType(key_of),
                     why => corrupt(format!("key {key_of}"), why),
                 })?;

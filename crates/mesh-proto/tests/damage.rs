@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Disk, Mesh, all_to_all, identity, random_bytes};
-use mesh_proto::{Config, Engine, Identity, Message, RecoverError, Registry, ReplicaId};
+use mesh_proto::{Config, Engine, Identity, Message, Op, RecoverError, Registry, ReplicaId};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// Messages of a real exchange, damaged in every way that a seed brings: never a panic, never a change of own counters.
@@ -44,6 +44,26 @@ fn damaged_messages_do_no_harm() {
             mesh.commit(1);
             assert_eq!(mesh.leaders[1].engine.version().get(own), before);
         }
+    }
+}
+
+/// A row may be lost whose content is in a later one, so that no value shows it.
+#[test]
+fn a_row_that_is_missing_between_others_is_found_out() {
+    let mut mesh = Mesh::new(1, 2, all_to_all(2), Config::default());
+    for _ in 0..3 {
+        mesh.write(0, "n", Op::Increment(1));
+        mesh.commit(0);
+    }
+    mesh.write(1, "n", Op::Increment(1));
+    mesh.converge();
+    let rows: Vec<Vec<u8>> = mesh.leaders[0].disk.0.keys().filter(|key| key[0] == b'p').cloned().collect();
+    assert_eq!(rows.len(), 4, "a base and three pieces, two of this leader's own total");
+    for lost in &rows[..3] {
+        let mut disk = mesh.leaders[0].disk.clone();
+        disk.0.remove(lost);
+        let opened = Engine::recover(Config::default(), identity(1), disk.recovery(Registry::new()));
+        assert!(matches!(opened, Err(RecoverError::Corrupt { .. })), "{opened:?}");
     }
 }
 
