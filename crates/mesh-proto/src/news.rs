@@ -140,7 +140,8 @@ impl Engine {
             return Err(HandleError::LostUpdates);
         }
         // Joined at once: rows one by one, in any order, would take the square of their number.
-        let rows = |dots: &[Dot]| -> VersionVector { dots.iter().map(|dot| (dot.replica, dot.counter)).collect() };
+        let rows =
+            |dots: &[Dot]| -> VersionVector { dots.iter().map(|dot| (dot.replica, dot.counter)).collect() };
         let mut needs = told;
         self.peer(peer).known.merge(&rows(&needs));
         for Passed { batch, early, .. } in &frame.batches {

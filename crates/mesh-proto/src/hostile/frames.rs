@@ -44,7 +44,7 @@ impl Between {
 fn a_way_as_long_as_a_number_can_say_is_passed_on() {
     let mut between = Between::new();
     let names = Names::new([ReplicaId::new(PEER)].into_iter());
-    let passed = Passed { batch: counted(PEER, 0, 1), early: false, hops: u64::MAX - 1 };
+    let passed = Passed { place: 0, batch: counted(PEER, 0, 1), early: false, hops: u64::MAX - 1 };
     let frame = Frame { number: 2, names: names.from(0).to_vec(), batches: vec![passed], ..Frame::default() };
     let (bytes, _) = frame.encode(&names, &mut Said::default());
     between.victim.engine.handle(LINK, Message::Frame(bytes.into()), NOW).unwrap();
@@ -149,7 +149,7 @@ fn a_leader_with_a_new_id_takes_batches_by_better_ways_than_it_had() {
     let mut victim = Victim::new();
     let names = Names::new([ReplicaId::new(9)].into_iter());
     let frame = |hops| {
-        let batches = vec![Passed { batch: counted(9, 0, 1), early: false, hops }];
+        let batches = vec![Passed { place: 0, batch: counted(9, 0, 1), early: false, hops }];
         let frame = Frame { number: 2, names: names.from(0).to_vec(), batches, ..Frame::default() };
         Message::Frame(frame.encode(&names, &mut Said::default()).0.into())
     };
