@@ -267,7 +267,6 @@ impl Engine {
             self.events.push_back(Event::Close(session));
         }
         self.peers.values_mut().for_each(|peer| peer.session = None);
-        self.drop_overdue();
         self.relay.begin(replica, self.space.version());
     }
 
