@@ -164,7 +164,8 @@ pub struct Limits {
     pub down_after: Duration,
     /// How many connections of peers are taken at most (default 256). Further ones are closed at once.
     pub connections: usize,
-    /// How many inputs may wait for the engine (default 1,024). Whoever brings more waits; a commit takes what waits.
+    /// How many inputs may wait for the engine, and how many reads besides (default 1,024). Whoever brings more waits; a
+    /// commit takes what waits.
     pub queue: usize,
     /// How many bytes of writes may wait for the engine (default 64 MiB). Whoever brings more waits.
     pub queued_bytes: usize,

@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
+    thread,
     time::Instant,
 };
 use tokio::{sync::oneshot, time::timeout_at};
@@ -21,7 +22,8 @@ use tokio_util::sync::DropGuard;
 /// [`shutdown`](Leader::shutdown) waits until its data folder is free again.
 ///
 /// Everything here waits its turn in a bounded queue, and reads see what is durable, never less than was acknowledged
-/// before.
+/// before. Reads overtake writes that are not answered yet; the read of a key waits for no commit but one that stores
+/// this key.
 #[derive(Clone, Debug)]
 pub struct Leader {
     pub(crate) core: Arc<Core>,
@@ -65,7 +67,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], [`LeaderError::Reserved`]: nothing was changed. [`LeaderError::Stopped`]: see there.
+    /// [`LeaderError::Refused`], [`LeaderError::Reserved`]: nothing was changed.
+    /// [`LeaderError::Stopped`]: see there.
     pub async fn write(
         &self,
         name: impl Into<String>,
@@ -110,9 +113,9 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`]: nothing was changed.
-    /// [`LeaderError::Stopped`], also
-    /// if `update` panics, which stops the leader: the value may be broken, and is not stored.
+    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`]:
+    /// nothing was changed. [`LeaderError::Stopped`], also if `update` panics, which stops the leader: the value may be
+    /// broken, and is not stored.
     pub async fn update<T: Custom>(
         &self,
         name: impl Into<String>,
@@ -203,7 +206,8 @@ impl Leader {
 
     // ---- reads ----
 
-    /// Reads what is durable: `read` runs between two commits and sees one state of all keys.
+    /// Reads what is durable: `read` runs between two commits and sees one state of all keys. It waits for the commit under
+    /// way, which the methods below for a single key do only if it stores that key.
     ///
     /// It runs on the engine's thread: keep it short. If it panics, so does this call, and nothing else happens.
     ///
@@ -216,8 +220,7 @@ impl Leader {
     ) -> Result<R, LeaderError> {
         // The engine is only lent for reading, so that a panic leaves nothing half done.
         let caught = self.core.view(|view| catch_unwind(AssertUnwindSafe(|| read(view.engine)))).await?;
-        self.core.metrics.reads.inc();
-        Ok(caught.unwrap_or_else(|panic| resume_unwind(panic)))
+        Ok(self.counted(caught))
     }
 
     /// Reads the key `name`, if it is a `kind` or unused.
@@ -227,12 +230,19 @@ impl Leader {
         name: impl Into<String>,
         read: impl FnOnce(&Engine, &str) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
-        let name = name.into();
-        let result = self.read(move |engine| match engine.other_kind(&name, &kind) {
-            Some(held) => Err(WriteError::OtherType { name, held, wanted: kind }),
-            None => Ok(read(engine, &name)),
-        });
-        Ok(result.await??)
+        let look = move |engine: &Engine, name: &str| match engine.other_kind(name, &kind) {
+            Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: kind }),
+            None => Ok(read(engine, name)),
+        };
+        let caught = self
+            .core
+            .look_up(name.into(), move |engine, name| catch_unwind(AssertUnwindSafe(|| look(engine, name))));
+        Ok(self.counted(caught.await?)?)
+    }
+
+    fn counted<R>(&self, read: thread::Result<R>) -> R {
+        self.core.metrics.reads.inc();
+        read.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// The value of a counter; 0 if nobody has written it.
@@ -322,11 +332,7 @@ impl Leader {
     /// [`LeaderError::Stopped`].
     pub async fn status(&self) -> Result<Status, LeaderError> {
         let core = Arc::clone(&self.core);
-        let status = move |view: View<'_>| {
-            // A store that cannot say how large it is will fail its next commit, and say why.
-            Status::of(&core, &view, view.store.disk_bytes().unwrap_or(0))
-        };
-        self.core.view(status).await
+        self.core.view(move |view: View<'_>| Status::of(&core, &view)).await
     }
 
     // ---- the mesh ----
@@ -357,7 +363,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`]; [`LeaderError::Stopped`].
+    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`];
+    /// [`LeaderError::Stopped`].
     pub async fn add_member(&self, member: Member) -> Result<Receipt, LeaderError> {
         self.change(Change::Add(member)).await
     }

@@ -2,12 +2,14 @@
 
 use crate::{
     LeaderConfig, Metadata, StartError, Storage,
-    actor::{self, Actor},
+    actor::{Actor, Told},
     clock::Clock,
     core::{Connected, Core, Input, WRITE_UNIT},
+    disk::{self, Disk},
     keeper::Keeper,
     map::Graph,
     metrics::Metrics,
+    readers::Readers,
     topology, transport,
 };
 use crdt_core::ReplicaId;
@@ -54,7 +56,10 @@ pub(crate) async fn start(
     let leader = &config.name;
     info!(leader, cluster = config.cluster, replica = %engine.identity().replica, ?listen_addr, "started");
 
-    let (inbox, inputs) = mpsc::channel(config.limits.queue.max(1));
+    let disk = Disk::new(leader, store).map_err(StartError::Thread)?;
+    let limit = config.limits.queue.max(1);
+    let (inbox, inputs) = mpsc::channel(limit);
+    let (reads, asked) = mpsc::channel(limit);
     let (version, versions) = watch::channel(engine.version().clone());
     let (connected, connections) = watch::channel(Connected::new());
     let (graph, graphs) = watch::channel(Graph::default());
@@ -68,6 +73,7 @@ pub(crate) async fn start(
         links: Mutex::default(),
         api: OnceLock::new(),
         inbox,
+        reads,
         write_room: Arc::new(Semaphore::new((config.limits.queued_bytes / WRITE_UNIT).max(1))),
         version: versions,
         connected: connections,
@@ -78,7 +84,9 @@ pub(crate) async fn start(
         tasks: TaskTracker::new(),
         config,
     });
-    let actor = Actor::new(Arc::clone(&core), (engine, store), inputs, version, (connected, graph));
+    let hears = (inputs, Readers::new(asked, limit));
+    let told = Told { version, connected, graph };
+    let actor = Actor::new(Arc::clone(&core), (engine, disk), hears, told);
     let thread = std::thread::Builder::new().name(format!("leader {}", core.config.name));
     thread.spawn(move || actor.run(&stopped)).map_err(StartError::Thread)?;
     core.tasks.spawn(tick(Arc::clone(&core)));
@@ -129,7 +137,10 @@ fn open(
     if config.metadata == (Metadata::FromPeer { gives_up_unreachable: true }) {
         engine.go_without_unreachable();
     }
-    actor::commit(&mut engine, &mut *store, clock)?;
+    if let Some(commit) = engine.take_commit() {
+        disk::write(&mut *store, commit)?;
+        engine.committed(clock.now());
+    }
     Ok((engine, store))
 }
 
