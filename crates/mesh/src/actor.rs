@@ -75,6 +75,7 @@ pub(crate) struct Told {
     pub(crate) version: watch::Sender<VersionVector>,
     pub(crate) connected: watch::Sender<Connected>,
     pub(crate) graph: watch::Sender<Graph>,
+    pub(crate) lost: watch::Sender<Option<VersionVector>>,
 }
 
 /// What there is to do.
@@ -354,6 +355,7 @@ impl Actor {
                     error!(leader, %peer, keys, named, "this leader and a peer with an equal vector differed, and do no more");
                 }
                 Event::Unreachable { updates } => {
+                    self.told.lost.send_replace(Some(updates.clone()));
                     let updates = Token::from(updates);
                     warn!(
                         leader, %updates,
@@ -386,6 +388,10 @@ impl Actor {
             }
             changed
         });
+        // It is back once that is durable.
+        if !self.engine.has_lost_metadata() {
+            self.told.lost.send_if_modified(|lost| lost.take().is_some());
+        }
         self.map_out();
         let metrics = &self.core.metrics;
         // Where nobody waits for an answer any more, there is nobody to tell.

@@ -123,9 +123,10 @@ pub enum Metadata {
     #[default]
     Stored,
     /// From a peer, for one start with data whose metadata is lost or damaged: what there is of it is ignored. The leader
-    /// goes on under a new id, and shows nothing and takes no writes until it has met a peer that it can become a copy of;
-    /// then it joins what it alone had written. See [`Recovery::without_metadata`](mesh_proto::Recovery::without_metadata)
-    /// for what is kept. Data in which there is nothing yet begins as always.
+    /// goes on under a new id, and refuses reads and writes ([`LeaderError::LostMetadata`](crate::LeaderError)) until it has
+    /// met a peer that it can become a copy of; then it joins what it alone had written. See
+    /// [`Recovery::without_metadata`](mesh_proto::Recovery::without_metadata) for what is kept. Data in which there is
+    /// nothing yet begins as always.
     FromPeer {
         /// Whether updates of others are given up of which there are traces here and which no connected peer has. If not,
         /// the leader waits for a peer that has them, and logs which they are.

@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) connected: watch::Receiver<Connected>,
     /// Who is connected to whom.
     pub(crate) graph: watch::Receiver<Graph>,
+    /// While the leader has lost its causal metadata: the updates that it waits for and nobody connected has.
+    pub(crate) lost: watch::Receiver<Option<VersionVector>>,
     /// Why the leader has stopped, once it has.
     pub(crate) stopped: watch::Receiver<Option<Arc<str>>>,
     /// Ends everything.
@@ -66,6 +68,14 @@ impl Core {
         match self.inbox.send(input).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.stop_error(false).await),
+        }
+    }
+
+    /// Refuses what only a leader with its causal metadata can do. Once it has that, it does not lose it again.
+    pub(crate) fn check_metadata(&self) -> Result<(), LeaderError> {
+        match &*self.lost.borrow() {
+            Some(unreachable) => Err(LeaderError::LostMetadata { unreachable: unreachable.clone() }),
+            None => Ok(()),
         }
     }
 

@@ -33,7 +33,8 @@ pub struct Leader {
 impl Leader {
     /// Starts a leader: takes up its data, listens, and begins to connect to its peers.
     ///
-    /// Returns when it takes writes; it does not wait for peers. Costs O(data). Must be called in a tokio runtime with
+    /// Returns when it takes writes; it does not wait for peers (with [`Metadata::FromPeer`](crate::Metadata) it takes them
+    /// later, see there). Costs O(data). Must be called in a tokio runtime with
     /// IO and time enabled, which the leader needs as long as it runs; the engine has a thread of its own.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], [`LeaderError::Reserved`]: nothing was changed.
+    /// [`LeaderError::Refused`], [`LeaderError::Reserved`], [`LeaderError::LostMetadata`]: nothing was changed.
     /// [`LeaderError::Stopped`]: see there.
     pub async fn write(
         &self,
@@ -113,7 +114,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`]:
+    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`], [`LeaderError::LostMetadata`]:
     /// nothing was changed. [`LeaderError::Stopped`], also if `update` panics, which stops the leader: the value may be
     /// broken, and is not stored.
     pub async fn update<T: Custom>(
@@ -133,6 +134,7 @@ impl Leader {
 
     async fn run(&self, run: Write, bytes: usize) -> Result<Receipt, LeaderError> {
         let core = &self.core;
+        core.check_metadata()?;
         // A write that is larger than the limit waits until it is alone.
         let most = core.config.limits.queued_bytes / WRITE_UNIT;
         let units = u32::try_from((bytes / WRITE_UNIT + 1).min(most.max(1))).unwrap_or(u32::MAX);
@@ -213,11 +215,12 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&Engine) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
+        self.core.check_metadata()?;
         // The engine is only lent for reading, so that a panic leaves nothing half done.
         let caught = self.core.view(|view| catch_unwind(AssertUnwindSafe(|| read(view.engine)))).await?;
         Ok(self.counted(caught))
@@ -230,6 +233,7 @@ impl Leader {
         name: impl Into<String>,
         read: impl FnOnce(&Engine, &str) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
+        self.core.check_metadata()?;
         let look = move |engine: &Engine, name: &str| match engine.other_kind(name, &kind) {
             Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: kind }),
             None => Ok(read(engine, name)),
@@ -249,7 +253,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn counter(&self, name: impl Into<String>) -> Result<i128, LeaderError> {
         self.read_as(Kind::PnCounter, name, |engine, name| engine.counter(name).unwrap_or(0)).await
     }
@@ -258,7 +262,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn register(&self, name: impl Into<String>) -> Result<Option<(Vec<u8>, Stamp)>, LeaderError> {
         let read =
             |engine: &Engine, name: &str| engine.register(name).map(|(value, stamp)| (value.to_vec(), stamp));
@@ -269,7 +273,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn members(&self, name: impl Into<String>) -> Result<Vec<Vec<u8>>, LeaderError> {
         let read =
             |engine: &Engine, name: &str| engine.members(name).into_iter().map(<[u8]>::to_vec).collect();
@@ -280,7 +284,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn contains(
         &self,
         name: impl Into<String>,
@@ -294,7 +298,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn get<T: Custom>(&self, name: impl Into<String>) -> Result<T, LeaderError> {
         let read = |engine: &Engine, name: &str| engine.get::<T>(name).cloned().unwrap_or_default();
         self.read_as(Kind::from(T::TYPE), name, read).await
@@ -353,7 +357,7 @@ impl Leader {
     /// # Errors
     ///
     /// [`LeaderError::Plan`] if it does not join the members, this leader among them; [`LeaderError::Refused`];
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn set_topology(&self, topology: Topology) -> Result<Receipt, LeaderError> {
         self.change(Change::Set(topology)).await
     }
@@ -363,7 +367,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`];
+    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`]; [`LeaderError::LostMetadata`];
     /// [`LeaderError::Stopped`].
     pub async fn add_member(&self, member: Member) -> Result<Receipt, LeaderError> {
         self.change(Change::Add(member)).await
@@ -374,12 +378,14 @@ impl Leader {
     /// # Errors
     ///
     /// [`LeaderError::Plan`] if there is no such member, or the topology names it; [`LeaderError::Refused`];
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn remove_member(&self, name: impl Into<String>) -> Result<Receipt, LeaderError> {
         self.change(Change::Remove(name.into())).await
     }
 
     async fn change(&self, change: Change) -> Result<Receipt, LeaderError> {
+        // The plan is lost with it.
+        self.core.check_metadata()?;
         let core = Arc::clone(&self.core);
         let found = self.core.view(move |view: View<'_>| look(&core.config, view.engine)).await?;
         change.check(&found, &self.core.config.name)?;

@@ -13,7 +13,7 @@ use crate::{
     topology, transport,
 };
 use crdt_core::ReplicaId;
-use mesh_proto::{Engine, Identity, RecoverError, Recovery};
+use mesh_proto::{Engine, Identity, RecoverError, Recovery, VersionVector};
 use mesh_store::{MemoryStore, RedbStore, Store};
 use std::{
     fs, io,
@@ -63,6 +63,7 @@ pub(crate) async fn start(
     let (version, versions) = watch::channel(engine.version().clone());
     let (connected, connections) = watch::channel(Connected::new());
     let (graph, graphs) = watch::channel(Graph::default());
+    let (lost, losses) = watch::channel(engine.has_lost_metadata().then(VersionVector::new));
     let found = topology::look(&config, &engine);
     let (stopped, stops) = watch::channel(None);
     let shutdown = CancellationToken::new();
@@ -78,6 +79,7 @@ pub(crate) async fn start(
         version: versions,
         connected: connections,
         graph: graphs,
+        lost: losses,
         stopped: stops,
         disconnect: shutdown.child_token(),
         shutdown,
@@ -85,7 +87,7 @@ pub(crate) async fn start(
         config,
     });
     let hears = (inputs, Readers::new(asked, limit));
-    let told = Told { version, connected, graph };
+    let told = Told { version, connected, graph, lost };
     let actor = Actor::new(Arc::clone(&core), (engine, disk), hears, told);
     let thread = std::thread::Builder::new().name(format!("leader {}", core.config.name));
     thread.spawn(move || actor.run(&stopped)).map_err(StartError::Thread)?;
