@@ -18,6 +18,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
 };
+use twox_hash::XxHash3_64;
 use version_vector::VersionVector;
 
 /// The time of an input, in milliseconds.
@@ -191,7 +192,8 @@ pub struct Engine {
     pub(crate) replies: Replies,
     /// What the last commit made durable: all that others may hear of.
     pub(crate) durable: VersionVector,
-    committing: bool,
+    /// The names of the keys in the commit under way, as hashes, ascending.
+    committing: Option<Vec<u64>>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) peers: BTreeMap<ReplicaId, Peer>,
     pub(crate) timeline: Timeline,
@@ -235,7 +237,7 @@ impl Engine {
             space: recovered.space,
             replies: recovered.replies,
             durable,
-            committing: false,
+            committing: None,
             sessions: BTreeMap::new(),
             peers: BTreeMap::new(),
             timeline: Timeline::default(),
@@ -295,6 +297,9 @@ impl Engine {
         for sending in self.sessions.values_mut().filter_map(|session| session.sending.as_mut()) {
             self.space.gone().for_each(|key| sending.note_gone(key));
         }
+        let mut names: Vec<u64> = self.space.unstored().map(|key| name_hash(&key.name)).collect();
+        names.sort_unstable();
+        self.committing = Some(names);
         if self.space.is_dirty() || self.space.version() != &self.durable {
             persist::write_space(&mut self.space, &self.durable, &mut commit);
         }
@@ -302,13 +307,12 @@ impl Engine {
         if planted::is(Bug::ReplyNotStored) {
             commit.puts.retain(|(key, _)| key[0] != b'r');
         }
-        self.committing = true;
         Some(commit)
     }
 
     /// The rows of the last [`take_commit`](Engine::take_commit) are durable.
     pub fn committed(&mut self, now: Now) {
-        self.committing = false;
+        self.committing = None;
         let news: Vec<ReplicaId> = self.space.version().difference(&self.durable).map(|(id, _)| id).collect();
         if !news.is_empty() {
             self.durable.clone_from(self.space.version());
@@ -320,7 +324,20 @@ impl Engine {
 
     /// Whether everything is durable, so that it may be read and sent.
     pub fn is_durable(&self) -> bool {
-        !self.committing && !self.is_dirty()
+        self.committing.is_none() && !self.is_dirty()
+    }
+
+    /// Whether what the keys named `name` show, of whatever type, is durable: after a [`take_commit`](Engine::take_commit)
+    /// that is so of all but the keys that it stores. They may be read before it is [`committed`](Engine::committed), as of
+    /// the [`version`](Engine::version), which stays until then. **O(log n)**.
+    ///
+    /// A key that the commit leaves alone may be taken for one that it stores: by a collision of hashes, and while nothing
+    /// is durable, since what a commit makes of lost metadata it shows for the first time.
+    pub fn is_key_durable(&self, name: &str) -> bool {
+        match &self.committing {
+            Some(names) => !self.durable.is_empty() && names.binary_search(&name_hash(name)).is_err(),
+            None => !self.is_dirty(),
+        }
     }
 
     fn is_dirty(&self) -> bool {
@@ -550,6 +567,10 @@ fn take_for(
     let before = writer.last();
     let end = writer.tick().take_many(u64::try_from(count).map_err(|_| UpdateError::Overflow)?)?;
     Ok(Some((before + 1..=end.counter).map(move |counter| Dot::new(end.replica, counter))))
+}
+
+fn name_hash(name: &str) -> u64 {
+    XxHash3_64::oneshot(name.as_bytes())
 }
 
 fn size(what: &'static str, bytes: usize, limit: usize) -> Result<(), WriteError> {

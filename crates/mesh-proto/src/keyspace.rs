@@ -480,6 +480,11 @@ impl Keyspace {
         !self.dirty.is_empty() || !self.gone.is_empty()
     }
 
+    /// The keys that changed or vanished since the last commit.
+    pub(crate) fn unstored(&self) -> impl Iterator<Item = &Key> {
+        self.dirty.keys().map(|id| &self.entries[id].key).chain(self.gone())
+    }
+
     /// What changed since the last commit: keys to store (and whether whole), and keys to delete.
     pub(crate) fn take_dirty(&mut self) -> (BTreeMap<KeyId, bool>, Vec<(Key, Stored)>) {
         (std::mem::take(&mut self.dirty), std::mem::take(&mut self.gone))

@@ -73,11 +73,16 @@ fn nothing_is_said_before_it_is_durable() {
     a.take_commit().unwrap();
     assert_eq!(a.poll(LINK, NOW), None, "it is on its way to the disk");
     assert_eq!(a.version(), &VersionVector::new());
+    assert!(!a.is_key_durable("n"));
     a.committed(NOW);
+    assert!(a.is_key_durable("n"));
     // There is news to tell, but a delta cut now would also carry what is not durable.
     a.write("n", &Op::Increment(1), None, NOW).unwrap();
     assert_eq!(a.poll(LINK, NOW), None);
-    settle(&mut a);
+    assert!(!a.is_key_durable("m"), "who asks for a commit says which keys it stores");
+    a.take_commit().unwrap();
+    assert!(a.is_key_durable("m") && !a.is_key_durable("n"));
+    a.committed(NOW);
     assert!(a.poll(LINK, NOW).is_some());
 }
 

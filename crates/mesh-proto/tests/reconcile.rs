@@ -31,6 +31,7 @@ fn run(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
 
 #[test]
 fn metadata_is_lost_and_no_acknowledged_add_is() {
-    let happens = ["restored", "restored with own updates", "unreachable", "went without"];
+    let happens =
+        ["restored", "restored with own updates", "unreachable", "went without", "read during a commit"];
     histories(300, &happens, run);
 }

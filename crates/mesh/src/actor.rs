@@ -1,39 +1,47 @@
-//! The thread that owns the engine and the store.
+//! The thread that owns the engine.
 //!
-//! It takes what waits, makes it durable in one commit, and only then answers, reads and sends. While it waits for the
-//! disk, the next batch gathers: that is all there is to group commit.
+//! It takes what waits, makes it durable in one commit, and only then answers and sends. While the disk is at it, the next
+//! batch gathers: that is all there is to group commit. Reads are answered between two commits, and also during one if
+//! they are of keys that it does not store, which show what is durable.
 
 use crate::{
     Token,
-    clock::Clock,
-    core::{Accepted, Connect, Connected, Core, Input, Read, Rejected, Starved, View},
+    core::{Accepted, Connect, Connected, Core, Input, Rejected, Starved, View},
+    disk::Disk,
     map::{Graph, Map},
+    readers::{self, Readers},
 };
 use bytes::Bytes;
 use crdt_core::ReplicaId;
 use mesh_proto::{
     Engine, Event, HandleError, Hello, HelloError, Receipt, SessionId, VersionVector, WriteError,
 };
-use mesh_store::{Batch, Store, StoreError};
+use mesh_store::StoreError;
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{
-    mpsc::{
-        self,
-        error::{TryRecvError, TrySendError},
+use tokio::{
+    runtime::Handle,
+    sync::{
+        mpsc::{
+            self,
+            error::{TryRecvError, TrySendError},
+        },
+        oneshot, watch,
     },
-    oneshot, watch,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// How many inputs go into one commit at most. Not a matter of memory, which the queues bound, but of latency.
 const MAX_BATCH: usize = 1_024;
+
+/// How long inputs are taken for one commit, as long as there are more: whoever reads waits.
+const MAX_TAKING: Duration = Duration::from_millis(5);
 
 /// How many peers' last refusals are remembered; then all are forgotten.
 const MAX_REFUSALS: usize = 256;
@@ -44,11 +52,12 @@ type Verdict = (oneshot::Sender<Result<Accepted, Rejected>>, Result<Accepted, Re
 pub(crate) struct Actor {
     pub(crate) core: Arc<Core>,
     pub(crate) engine: Engine,
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) disk: Disk,
     pub(crate) inbox: mpsc::Receiver<Input>,
-    pub(crate) version: watch::Sender<VersionVector>,
-    pub(crate) connected: watch::Sender<Connected>,
-    pub(crate) graph: watch::Sender<Graph>,
+    pub(crate) readers: Readers,
+    /// To wait by.
+    runtime: Handle,
+    told: Told,
     map: Map,
     connections: BTreeMap<SessionId, Connection>,
     next_session: u64,
@@ -58,8 +67,24 @@ pub(crate) struct Actor {
     /// What waits for the commit.
     replies: Vec<Reply>,
     verdicts: Vec<Verdict>,
-    reads: Vec<Read>,
     merged: u128,
+}
+
+/// What is told to whoever looks.
+pub(crate) struct Told {
+    pub(crate) version: watch::Sender<VersionVector>,
+    pub(crate) connected: watch::Sender<Connected>,
+    pub(crate) graph: watch::Sender<Graph>,
+    pub(crate) lost: watch::Sender<Option<VersionVector>>,
+}
+
+/// What there is to do.
+enum Next {
+    Take(Input),
+    /// To go on talking.
+    Talk,
+    /// Nothing, ever again.
+    End,
 }
 
 struct Connection {
@@ -76,27 +101,25 @@ struct Connection {
 impl Actor {
     pub(crate) fn new(
         core: Arc<Core>,
-        (engine, store): (Engine, Box<dyn Store>),
-        inbox: mpsc::Receiver<Input>,
-        version: watch::Sender<VersionVector>,
-        (connected, graph): (watch::Sender<Connected>, watch::Sender<Graph>),
+        (engine, disk): (Engine, Disk),
+        (inbox, readers): (mpsc::Receiver<Input>, Readers),
+        told: Told,
     ) -> Self {
         let map = Map::new(&core.config.name, core.clock.now().wall);
         Actor {
             core,
             engine,
-            store,
+            disk,
             inbox,
-            version,
-            connected,
-            graph,
+            readers,
+            runtime: Handle::current(),
+            told,
             map,
             connections: BTreeMap::new(),
             next_session: 0,
             refusals: BTreeMap::new(),
             replies: Vec::new(),
             verdicts: Vec::new(),
-            reads: Vec::new(),
             merged: 0,
         }
     }
@@ -123,43 +146,88 @@ impl Actor {
         };
         // Whoever hears of the end finds that nothing is taken any more and that the data can be opened again.
         self.inbox.close();
-        let Actor { core, engine, store, .. } = self;
-        drop((engine, store));
+        self.readers.close();
+        let Actor { core, engine, disk, readers, .. } = self;
+        drop((engine, disk, readers));
         core.disconnect.cancel();
         stopped.send_replace(Some(reason.into()));
     }
 
     fn serve(&mut self) -> Result<(), StoreError> {
-        let mut inputs = Vec::new();
         let mut has_more = false;
-        // None come after the shutdown and what waited behind it.
-        while self.hear(&mut inputs, has_more) {
-            for input in inputs.drain(..) {
-                self.take(input);
-                self.take_events();
+        loop {
+            self.answer_readers();
+            match self.hear(has_more) {
+                Next::Take(input) => self.take_batch(input),
+                Next::Talk => {}
+                Next::End => return Ok(()),
             }
-            if let Some(took) = commit(&mut self.engine, &mut *self.store, self.core.clock)? {
-                self.core.metrics.commit_seconds.observe(took.as_secs_f64());
-            }
+            self.commit()?;
             self.answer();
             has_more = self.talk();
         }
-        Ok(())
     }
 
-    /// Takes what waits; waits for something unless there is more to say. False at the end.
-    fn hear(&mut self, inputs: &mut Vec<Input>, has_more: bool) -> bool {
-        if !has_more {
-            return self.inbox.blocking_recv_many(inputs, MAX_BATCH) > 0;
+    /// Waits for something to do, unless there is more to say, and answers who reads meanwhile.
+    fn hear(&mut self, has_more: bool) -> Next {
+        let next = |input: Option<Input>| input.map_or(Next::End, Next::Take);
+        if has_more {
+            return match self.inbox.try_recv() {
+                Err(TryRecvError::Empty) => Next::Talk,
+                input => next(input.ok()),
+            };
         }
-        while inputs.len() < MAX_BATCH {
-            match self.inbox.try_recv() {
-                Ok(input) => inputs.push(input),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return !inputs.is_empty(),
+        loop {
+            let Actor { runtime, inbox, readers, .. } = self;
+            let heard = runtime.block_on(async {
+                tokio::select! {
+                    Some(read) = readers.next() => Err(read),
+                    input = inbox.recv() => Ok(input),
+                }
+            });
+            match heard {
+                // None come after the shutdown and what waited behind it.
+                Ok(input) => return next(input),
+                Err(read) => readers::run(read, self.view()),
             }
         }
-        true
+    }
+
+    /// Takes an input and what waits behind it.
+    fn take_batch(&mut self, first: Input) {
+        let began = Instant::now();
+        self.take(first);
+        for _ in 1..MAX_BATCH {
+            if began.elapsed() > MAX_TAKING {
+                break;
+            }
+            let Ok(input) = self.inbox.try_recv() else { break };
+            self.take(input);
+        }
+    }
+
+    /// Makes durable what has changed, if anything has, and answers meanwhile who reads what is durable.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let Some(commit) = self.engine.take_commit() else { return Ok(()) };
+        self.disk.begin(commit);
+        let outcome = loop {
+            let Actor { runtime, engine, disk, readers, .. } = self;
+            let ended = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    outcome = disk.ended() => Ok(outcome),
+                    Some(read) = readers.next() => Err(read),
+                }
+            });
+            match ended {
+                Ok(outcome) => break outcome,
+                Err(read) => readers.answer_during_commit(read, engine),
+            }
+        };
+        let took = outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
+        self.engine.committed(self.core.clock.now());
+        self.core.metrics.commit_seconds.observe(took.as_secs_f64());
+        Ok(())
     }
 
     // ---- inputs ----
@@ -172,7 +240,6 @@ impl Actor {
                 self.replies.push((reply, result));
                 drop(room);
             }
-            Input::Read(read) => self.reads.push(read),
             Input::Connect(connect) => {
                 let Connect { hello, sent, dialled, reply } = *connect;
                 let verdict = self.connect(hello, &sent, dialled);
@@ -204,6 +271,7 @@ impl Actor {
             Input::Wake => self.engine.tick(now),
             Input::Shutdown => self.inbox.close(),
         }
+        self.take_events();
     }
 
     /// Of two connections between two leaders, the one opened by the smaller id stays: both sides decide alike. Of two
@@ -287,6 +355,7 @@ impl Actor {
                     error!(leader, %peer, keys, named, "this leader and a peer with an equal vector differed, and do no more");
                 }
                 Event::Unreachable { updates } => {
+                    self.told.lost.send_replace(Some(updates.clone()));
                     let updates = Token::from(updates);
                     warn!(
                         leader, %updates,
@@ -312,13 +381,17 @@ impl Actor {
         )]
         metrics.idempotency_keys.set(self.engine.kept_replies() as f64);
         let version = self.engine.version();
-        self.version.send_if_modified(|last| {
+        self.told.version.send_if_modified(|last| {
             let changed = last != version;
             if changed {
                 last.clone_from(version);
             }
             changed
         });
+        // It is back once that is durable.
+        if !self.engine.has_lost_metadata() {
+            self.told.lost.send_if_modified(|lost| lost.take().is_some());
+        }
         self.map_out();
         let metrics = &self.core.metrics;
         // Where nobody waits for an answer any more, there is nobody to tell.
@@ -331,10 +404,17 @@ impl Actor {
         for (reply, verdict) in self.verdicts.drain(..) {
             let _ = reply.send(verdict);
         }
-        let now = self.core.clock.now();
-        for read in self.reads.drain(..) {
-            read(View { engine: &self.engine, store: &*self.store, refusals: &self.refusals, now });
-        }
+        self.answer_readers();
+    }
+
+    /// Answers all that read: everything is durable.
+    fn answer_readers(&mut self) {
+        let Actor { core, engine, disk, readers, refusals, .. } = self;
+        readers.answer(|| View { engine, disk, refusals, now: core.clock.now() });
+    }
+
+    fn view(&self) -> View<'_> {
+        View { engine: &self.engine, disk: &self.disk, refusals: &self.refusals, now: self.core.clock.now() }
     }
 
     /// Says who is connected now, here and to the peers.
@@ -346,12 +426,12 @@ impl Actor {
             let me = self.core.config.name.clone();
             self.spread(&me, None);
         }
-        self.connected.send_if_modified(|last| {
+        self.told.connected.send_if_modified(|last| {
             let changed = *last != peers;
             *last = peers;
             changed
         });
-        self.graph.send_if_modified(|last| {
+        self.told.graph.send_if_modified(|last| {
             let changed = last != self.map.graph();
             if changed {
                 last.clone_from(self.map.graph());
@@ -361,14 +441,16 @@ impl Actor {
     }
 
     /// Says what there is to say; true if a connection has had its turn before it had room for no more. Whoever takes a
-    /// large delta takes it as fast as it is cut, and others want to write and read meanwhile.
+    /// large delta takes it as fast as it is cut, and others want to write meanwhile; who reads is answered after each message.
     fn talk(&mut self) -> bool {
-        let now = self.core.clock.now();
+        let Actor { core, engine, disk, readers, map, connections, refusals, .. } = self;
+        let now = core.clock.now();
         let mut has_more = false;
-        for (session, connection) in &mut self.connections {
+        for (session, connection) in connections {
             let mut said = 0;
             loop {
-                if said == self.core.config.limits.frames_ahead.max(1) {
+                readers.answer(|| View { engine, disk, refusals, now });
+                if said == core.config.limits.frames_ahead.max(1) {
                     has_more = true;
                     break;
                 }
@@ -381,32 +463,15 @@ impl Actor {
                 }
                 let Ok(room) = room else { break };
                 if !connection.news.is_empty() {
-                    room.send(self.map.frame(&mut connection.news).into());
+                    room.send(map.frame(&mut connection.news).into());
                     continue;
                 }
-                let Some(message) = self.engine.poll(*session, now) else { break };
+                let Some(message) = engine.poll(*session, now) else { break };
                 room.send(message.encode().into());
             }
         }
         has_more
     }
-}
-
-/// Makes durable what has changed, and says how long the store took; `None` if nothing has changed.
-pub(crate) fn commit(
-    engine: &mut Engine,
-    store: &mut dyn Store,
-    clock: Clock,
-) -> Result<Option<Duration>, StoreError> {
-    let Some(commit) = engine.take_commit() else { return Ok(None) };
-    let mut batch = Batch::new();
-    commit.deletes.into_iter().for_each(|key| batch.delete(key));
-    commit.puts.into_iter().for_each(|(key, value)| batch.put(key, value));
-    let started = Instant::now();
-    store.commit(&batch)?;
-    let took = started.elapsed();
-    engine.committed(clock.now());
-    Ok(Some(took))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

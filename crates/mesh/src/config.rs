@@ -123,9 +123,10 @@ pub enum Metadata {
     #[default]
     Stored,
     /// From a peer, for one start with data whose metadata is lost or damaged: what there is of it is ignored. The leader
-    /// goes on under a new id, and shows nothing and takes no writes until it has met a peer that it can become a copy of;
-    /// then it joins what it alone had written. See [`Recovery::without_metadata`](mesh_proto::Recovery::without_metadata)
-    /// for what is kept. Data in which there is nothing yet begins as always.
+    /// goes on under a new id, and refuses reads and writes ([`LeaderError::LostMetadata`](crate::LeaderError)) until it has
+    /// met a peer that it can become a copy of; then it joins what it alone had written. See
+    /// [`Recovery::without_metadata`](mesh_proto::Recovery::without_metadata) for what is kept. Data in which there is
+    /// nothing yet begins as always.
     FromPeer {
         /// Whether updates of others are given up of which there are traces here and which no connected peer has. If not,
         /// the leader waits for a peer that has them, and logs which they are.
@@ -164,7 +165,8 @@ pub struct Limits {
     pub down_after: Duration,
     /// How many connections of peers are taken at most (default 256). Further ones are closed at once.
     pub connections: usize,
-    /// How many inputs may wait for the engine (default 1,024). Whoever brings more waits; a commit takes what waits.
+    /// How many inputs may wait for the engine, and how many reads besides (default 1,024). Whoever brings more waits; a
+    /// commit takes what waits.
     pub queue: usize,
     /// How many bytes of writes may wait for the engine (default 64 MiB). Whoever brings more waits.
     pub queued_bytes: usize,

@@ -3,6 +3,7 @@
 use crate::{
     LeaderConfig, LinkReport, Peer, TopologyReport,
     clock::Clock,
+    disk::Disk,
     error::LeaderError,
     map::{Announcement, Graph},
     metrics::Metrics,
@@ -11,7 +12,6 @@ use crate::{
 use bytes::Bytes;
 use crdt_core::ReplicaId;
 use mesh_proto::{Engine, Hello, Message, Now, Receipt, SessionId, VersionVector, WriteError};
-use mesh_store::Store;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     /// Where the API is served, if it is.
     pub(crate) api: OnceLock<String>,
     pub(crate) inbox: mpsc::Sender<Input>,
+    /// Beside the inbox: reads overtake what changes something.
+    pub(crate) reads: mpsc::Sender<Read>,
     /// The bytes of writes that may wait, in units of [`WRITE_UNIT`].
     pub(crate) write_room: Arc<Semaphore>,
     /// What is durable.
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) connected: watch::Receiver<Connected>,
     /// Who is connected to whom.
     pub(crate) graph: watch::Receiver<Graph>,
+    /// While the leader has lost its causal metadata: the updates that it waits for and nobody connected has.
+    pub(crate) lost: watch::Receiver<Option<VersionVector>>,
     /// Why the leader has stopped, once it has.
     pub(crate) stopped: watch::Receiver<Option<Arc<str>>>,
     /// Ends everything.
@@ -67,17 +71,44 @@ impl Core {
         }
     }
 
+    /// Refuses what only a leader with its causal metadata can do. Once it has that, it does not lose it again.
+    pub(crate) fn check_metadata(&self) -> Result<(), LeaderError> {
+        match &*self.lost.borrow() {
+            Some(unreachable) => Err(LeaderError::LostMetadata { unreachable: unreachable.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Runs `read` between two commits.
     pub(crate) async fn view<R: Send + 'static>(
         &self,
         read: impl FnOnce(View<'_>) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
-        let (reply, answer) = oneshot::channel();
         // Whoever has stopped waiting needs no answer.
-        self.send(Input::Read(Box::new(move |view| drop(reply.send(read(view)))))).await?;
+        self.ask(|reply| Read::View(Box::new(move |view| drop(reply.send(read(view)))))).await
+    }
+
+    /// Runs `read`, which looks at keys named `name` only: also during a commit, unless that stores one of them.
+    pub(crate) async fn look_up<R: Send + 'static>(
+        &self,
+        name: String,
+        read: impl FnOnce(&Engine, &str) -> R + Send + 'static,
+    ) -> Result<R, LeaderError> {
+        let ask = |reply: oneshot::Sender<R>| {
+            let read: KeyRead = Box::new(move |engine, name| drop(reply.send(read(engine, name))));
+            Read::Key { name, read }
+        };
+        self.ask(ask).await
+    }
+
+    async fn ask<R>(&self, read: impl FnOnce(oneshot::Sender<R>) -> Read) -> Result<R, LeaderError> {
+        let (reply, answer) = oneshot::channel();
+        if self.reads.send(read(reply)).await.is_err() {
+            return Err(self.stop_error(false).await);
+        }
         match answer.await {
             Ok(answer) => Ok(answer),
-            Err(_) => Err(self.stop_error(true).await),
+            Err(_) => Err(self.stop_error(false).await),
         }
     }
 
@@ -152,12 +183,20 @@ impl Link {
 pub(crate) type Write = Box<dyn FnOnce(&mut Engine, Now) -> Result<Receipt, WriteError> + Send>;
 
 /// A read of what is durable.
-pub(crate) type Read = Box<dyn FnOnce(View<'_>) + Send>;
+pub(crate) enum Read {
+    /// Of the keys of one name.
+    Key { name: String, read: KeyRead },
+    /// Of anything, in one state.
+    View(Box<dyn FnOnce(View<'_>) + Send>),
+}
 
-/// What a read sees.
+pub(crate) type KeyRead = Box<dyn FnOnce(&Engine, &str) + Send>;
+
+/// What a read sees when everything is durable.
+#[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) store: &'a dyn Store,
+    pub(crate) disk: &'a Disk,
     pub(crate) refusals: &'a BTreeMap<ReplicaId, String>,
     pub(crate) now: Now,
 }
@@ -169,7 +208,6 @@ pub(crate) enum Input {
         reply: oneshot::Sender<Result<Receipt, WriteError>>,
         room: OwnedSemaphorePermit,
     },
-    Read(Read),
     Connect(Box<Connect>),
     Message {
         session: SessionId,

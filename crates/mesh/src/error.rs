@@ -1,5 +1,5 @@
-use crate::{PlanError, topology::RESERVED};
-use mesh_proto::{Identity, RecoverError, WriteError};
+use crate::{PlanError, Token, topology::RESERVED};
+use mesh_proto::{Identity, RecoverError, VersionVector, WriteError};
 use mesh_store::StoreError;
 use std::{error::Error, fmt, io, path::PathBuf, sync::Arc};
 
@@ -121,6 +121,13 @@ pub enum LeaderError {
     },
     /// The topology or the members cannot be changed so; nothing was changed.
     Plan(PlanError),
+    /// The leader was started without its causal metadata ([`Metadata::FromPeer`](crate::Metadata)) and has not got it back
+    /// from a peer yet; until then it shows nothing and takes nothing. Nothing was changed: try again later.
+    LostMetadata {
+        /// Updates of which there are traces here and which no connected peer has, if that is what it waits for: the last of
+        /// each leader.
+        unreachable: VersionVector,
+    },
     /// The leader has stopped.
     Stopped {
         /// Why.
@@ -141,6 +148,17 @@ impl fmt::Display for LeaderError {
                 "the key {name:?} is the mesh's own: names that begin with {RESERVED} are set by changing the topology and \
                  the members"
             ),
+            LeaderError::LostMetadata { unreachable } if unreachable.is_empty() => f.write_str(
+                "the leader has lost its causal metadata, and shows nothing and takes nothing until it has it back: connect \
+                 it to a peer that has its own",
+            ),
+            LeaderError::LostMetadata { unreachable } => write!(
+                f,
+                "the leader has lost its causal metadata, and shows nothing and takes nothing until a peer is connected \
+                 that has the updates {}: connect one that has, or start the leader so that it gives them up \
+                 (--give-up-unreachable)",
+                Token::from(unreachable.clone())
+            ),
             LeaderError::Stopped { reason, unknown: false } => {
                 write!(f, "the leader has stopped: {reason}; nothing was done")
             }
@@ -158,7 +176,9 @@ impl Error for LeaderError {
         match self {
             LeaderError::Refused(error) => Some(error),
             LeaderError::Plan(error) => Some(error),
-            LeaderError::Stopped { .. } | LeaderError::Reserved { .. } => None,
+            LeaderError::LostMetadata { .. } | LeaderError::Stopped { .. } | LeaderError::Reserved { .. } => {
+                None
+            }
         }
     }
 }

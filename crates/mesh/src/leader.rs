@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
+    thread,
     time::Instant,
 };
 use tokio::{sync::oneshot, time::timeout_at};
@@ -21,7 +22,8 @@ use tokio_util::sync::DropGuard;
 /// [`shutdown`](Leader::shutdown) waits until its data folder is free again.
 ///
 /// Everything here waits its turn in a bounded queue, and reads see what is durable, never less than was acknowledged
-/// before.
+/// before. Reads overtake writes that are not answered yet; the read of a key waits for no commit but one that stores
+/// this key.
 #[derive(Clone, Debug)]
 pub struct Leader {
     pub(crate) core: Arc<Core>,
@@ -31,7 +33,8 @@ pub struct Leader {
 impl Leader {
     /// Starts a leader: takes up its data, listens, and begins to connect to its peers.
     ///
-    /// Returns when it takes writes; it does not wait for peers. Costs O(data). Must be called in a tokio runtime with
+    /// Returns when it takes writes; it does not wait for peers (with [`Metadata::FromPeer`](crate::Metadata) it takes them
+    /// later, see there). Costs O(data). Must be called in a tokio runtime with
     /// IO and time enabled, which the leader needs as long as it runs; the engine has a thread of its own.
     ///
     /// # Errors
@@ -65,7 +68,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], [`LeaderError::Reserved`]: nothing was changed. [`LeaderError::Stopped`]: see there.
+    /// [`LeaderError::Refused`], [`LeaderError::Reserved`], [`LeaderError::LostMetadata`]: nothing was changed.
+    /// [`LeaderError::Stopped`]: see there.
     pub async fn write(
         &self,
         name: impl Into<String>,
@@ -110,9 +114,9 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`]: nothing was changed.
-    /// [`LeaderError::Stopped`], also
-    /// if `update` panics, which stops the leader: the value may be broken, and is not stored.
+    /// [`LeaderError::Refused`], also with what `update` returns, [`LeaderError::Reserved`], [`LeaderError::LostMetadata`]:
+    /// nothing was changed. [`LeaderError::Stopped`], also if `update` panics, which stops the leader: the value may be
+    /// broken, and is not stored.
     pub async fn update<T: Custom>(
         &self,
         name: impl Into<String>,
@@ -130,6 +134,7 @@ impl Leader {
 
     async fn run(&self, run: Write, bytes: usize) -> Result<Receipt, LeaderError> {
         let core = &self.core;
+        core.check_metadata()?;
         // A write that is larger than the limit waits until it is alone.
         let most = core.config.limits.queued_bytes / WRITE_UNIT;
         let units = u32::try_from((bytes / WRITE_UNIT + 1).min(most.max(1))).unwrap_or(u32::MAX);
@@ -203,21 +208,22 @@ impl Leader {
 
     // ---- reads ----
 
-    /// Reads what is durable: `read` runs between two commits and sees one state of all keys.
+    /// Reads what is durable: `read` runs between two commits and sees one state of all keys. It waits for the commit under
+    /// way, which the methods below for a single key do only if it stores that key.
     ///
     /// It runs on the engine's thread: keep it short. If it panics, so does this call, and nothing else happens.
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&Engine) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
+        self.core.check_metadata()?;
         // The engine is only lent for reading, so that a panic leaves nothing half done.
         let caught = self.core.view(|view| catch_unwind(AssertUnwindSafe(|| read(view.engine)))).await?;
-        self.core.metrics.reads.inc();
-        Ok(caught.unwrap_or_else(|panic| resume_unwind(panic)))
+        Ok(self.counted(caught))
     }
 
     /// Reads the key `name`, if it is a `kind` or unused.
@@ -227,19 +233,27 @@ impl Leader {
         name: impl Into<String>,
         read: impl FnOnce(&Engine, &str) -> R + Send + 'static,
     ) -> Result<R, LeaderError> {
-        let name = name.into();
-        let result = self.read(move |engine| match engine.other_kind(&name, &kind) {
-            Some(held) => Err(WriteError::OtherType { name, held, wanted: kind }),
-            None => Ok(read(engine, &name)),
-        });
-        Ok(result.await??)
+        self.core.check_metadata()?;
+        let look = move |engine: &Engine, name: &str| match engine.other_kind(name, &kind) {
+            Some(held) => Err(WriteError::OtherType { name: name.to_owned(), held, wanted: kind }),
+            None => Ok(read(engine, name)),
+        };
+        let caught = self
+            .core
+            .look_up(name.into(), move |engine, name| catch_unwind(AssertUnwindSafe(|| look(engine, name))));
+        Ok(self.counted(caught.await?)?)
+    }
+
+    fn counted<R>(&self, read: thread::Result<R>) -> R {
+        self.core.metrics.reads.inc();
+        read.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// The value of a counter; 0 if nobody has written it.
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn counter(&self, name: impl Into<String>) -> Result<i128, LeaderError> {
         self.read_as(Kind::PnCounter, name, |engine, name| engine.counter(name).unwrap_or(0)).await
     }
@@ -248,7 +262,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn register(&self, name: impl Into<String>) -> Result<Option<(Vec<u8>, Stamp)>, LeaderError> {
         let read =
             |engine: &Engine, name: &str| engine.register(name).map(|(value, stamp)| (value.to_vec(), stamp));
@@ -259,7 +273,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn members(&self, name: impl Into<String>) -> Result<Vec<Vec<u8>>, LeaderError> {
         let read =
             |engine: &Engine, name: &str| engine.members(name).into_iter().map(<[u8]>::to_vec).collect();
@@ -270,7 +284,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn contains(
         &self,
         name: impl Into<String>,
@@ -284,7 +298,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::Stopped`].
+    /// [`LeaderError::Refused`] if the key has another type; [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn get<T: Custom>(&self, name: impl Into<String>) -> Result<T, LeaderError> {
         let read = |engine: &Engine, name: &str| engine.get::<T>(name).cloned().unwrap_or_default();
         self.read_as(Kind::from(T::TYPE), name, read).await
@@ -322,11 +336,7 @@ impl Leader {
     /// [`LeaderError::Stopped`].
     pub async fn status(&self) -> Result<Status, LeaderError> {
         let core = Arc::clone(&self.core);
-        let status = move |view: View<'_>| {
-            // A store that cannot say how large it is will fail its next commit, and say why.
-            Status::of(&core, &view, view.store.disk_bytes().unwrap_or(0))
-        };
-        self.core.view(status).await
+        self.core.view(move |view: View<'_>| Status::of(&core, &view)).await
     }
 
     // ---- the mesh ----
@@ -347,7 +357,7 @@ impl Leader {
     /// # Errors
     ///
     /// [`LeaderError::Plan`] if it does not join the members, this leader among them; [`LeaderError::Refused`];
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn set_topology(&self, topology: Topology) -> Result<Receipt, LeaderError> {
         self.change(Change::Set(topology)).await
     }
@@ -357,7 +367,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`]; [`LeaderError::Stopped`].
+    /// [`LeaderError::Plan`] if it is not usable; [`LeaderError::Refused`]; [`LeaderError::LostMetadata`];
+    /// [`LeaderError::Stopped`].
     pub async fn add_member(&self, member: Member) -> Result<Receipt, LeaderError> {
         self.change(Change::Add(member)).await
     }
@@ -367,12 +378,14 @@ impl Leader {
     /// # Errors
     ///
     /// [`LeaderError::Plan`] if there is no such member, or the topology names it; [`LeaderError::Refused`];
-    /// [`LeaderError::Stopped`].
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`].
     pub async fn remove_member(&self, name: impl Into<String>) -> Result<Receipt, LeaderError> {
         self.change(Change::Remove(name.into())).await
     }
 
     async fn change(&self, change: Change) -> Result<Receipt, LeaderError> {
+        // The plan is lost with it.
+        self.core.check_metadata()?;
         let core = Arc::clone(&self.core);
         let found = self.core.view(move |view: View<'_>| look(&core.config, view.engine)).await?;
         change.check(&found, &self.core.config.name)?;

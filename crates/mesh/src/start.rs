@@ -2,16 +2,18 @@
 
 use crate::{
     LeaderConfig, Metadata, StartError, Storage,
-    actor::{self, Actor},
+    actor::{Actor, Told},
     clock::Clock,
     core::{Connected, Core, Input, WRITE_UNIT},
+    disk::{self, Disk},
     keeper::Keeper,
     map::Graph,
     metrics::Metrics,
+    readers::Readers,
     topology, transport,
 };
 use crdt_core::ReplicaId;
-use mesh_proto::{Engine, Identity, RecoverError, Recovery};
+use mesh_proto::{Engine, Identity, RecoverError, Recovery, VersionVector};
 use mesh_store::{MemoryStore, RedbStore, Store};
 use std::{
     fs, io,
@@ -54,10 +56,14 @@ pub(crate) async fn start(
     let leader = &config.name;
     info!(leader, cluster = config.cluster, replica = %engine.identity().replica, ?listen_addr, "started");
 
-    let (inbox, inputs) = mpsc::channel(config.limits.queue.max(1));
+    let disk = Disk::new(leader, store).map_err(StartError::Thread)?;
+    let limit = config.limits.queue.max(1);
+    let (inbox, inputs) = mpsc::channel(limit);
+    let (reads, asked) = mpsc::channel(limit);
     let (version, versions) = watch::channel(engine.version().clone());
     let (connected, connections) = watch::channel(Connected::new());
     let (graph, graphs) = watch::channel(Graph::default());
+    let (lost, losses) = watch::channel(engine.has_lost_metadata().then(VersionVector::new));
     let found = topology::look(&config, &engine);
     let (stopped, stops) = watch::channel(None);
     let shutdown = CancellationToken::new();
@@ -68,17 +74,21 @@ pub(crate) async fn start(
         links: Mutex::default(),
         api: OnceLock::new(),
         inbox,
+        reads,
         write_room: Arc::new(Semaphore::new((config.limits.queued_bytes / WRITE_UNIT).max(1))),
         version: versions,
         connected: connections,
         graph: graphs,
+        lost: losses,
         stopped: stops,
         disconnect: shutdown.child_token(),
         shutdown,
         tasks: TaskTracker::new(),
         config,
     });
-    let actor = Actor::new(Arc::clone(&core), (engine, store), inputs, version, (connected, graph));
+    let hears = (inputs, Readers::new(asked, limit));
+    let told = Told { version, connected, graph, lost };
+    let actor = Actor::new(Arc::clone(&core), (engine, disk), hears, told);
     let thread = std::thread::Builder::new().name(format!("leader {}", core.config.name));
     thread.spawn(move || actor.run(&stopped)).map_err(StartError::Thread)?;
     core.tasks.spawn(tick(Arc::clone(&core)));
@@ -129,7 +139,10 @@ fn open(
     if config.metadata == (Metadata::FromPeer { gives_up_unreachable: true }) {
         engine.go_without_unreachable();
     }
-    actor::commit(&mut engine, &mut *store, clock)?;
+    if let Some(commit) = engine.take_commit() {
+        disk::write(&mut *store, commit)?;
+        engine.committed(clock.now());
+    }
     Ok((engine, store))
 }
 

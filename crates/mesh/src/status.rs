@@ -70,7 +70,7 @@ pub struct PeerReport {
 }
 
 impl Status {
-    pub(crate) fn of(core: &Core, view: &View<'_>, disk_bytes: u64) -> Self {
+    pub(crate) fn of(core: &Core, view: &View<'_>) -> Self {
         let engine = view.engine;
         let identity = engine.identity();
         Status {
@@ -80,7 +80,7 @@ impl Status {
             vector: engine.version().clone(),
             fingerprint: format!("{:016x}", engine.fingerprint()),
             keys: engine.key_count(),
-            disk_bytes,
+            disk_bytes: view.disk.bytes(),
             writes: core.metrics.writes.get(),
             merged_events: core.metrics.merged_events.get(),
             uptime_ms: core.clock.uptime_ms(),

@@ -38,9 +38,10 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::Stopped`]; there will be no further changes.
+    /// [`LeaderError::LostMetadata`]; [`LeaderError::Stopped`]: there will be no further changes.
     pub async fn next(&mut self) -> Result<Changes, LeaderError> {
         loop {
+            self.leader.core.check_metadata()?;
             self.version.mark_unchanged();
             let (prefix, seen) = (self.prefix.clone(), self.seen.clone());
             let changes = move |View { engine, .. }: View<'_>| Changes {

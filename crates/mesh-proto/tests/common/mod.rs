@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use mesh_proto::{
-    Commit, Config, Dot, Engine, Event, Identity, Message, Now, Op, Receipt, Recovery, Registry, ReplicaId,
-    SessionId, VersionVector,
+    Commit, Config, Dot, Engine, Event, Identity, Key, Message, Now, Op, Receipt, Recovery, Registry,
+    ReplicaId, SessionId, Snapshot, VersionVector,
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::{
@@ -161,6 +161,18 @@ pub struct Leader {
     pub disk: Disk,
     /// Replies that wait for the commit.
     pending: Vec<(String, Op, Receipt)>,
+    /// What the engine showed when everything was durable last.
+    shown: BTreeMap<Key, Option<Snapshot>>,
+}
+
+impl Leader {
+    fn new(engine: Engine, disk: Disk) -> Self {
+        Leader { shown: shown(&engine), engine, disk, pending: Vec::new() }
+    }
+}
+
+fn shown(engine: &Engine) -> BTreeMap<Key, Option<Snapshot>> {
+    engine.keys("").map(|key| (key.clone(), engine.snapshot(key))).collect()
 }
 
 pub struct Mesh {
@@ -191,7 +203,7 @@ impl Mesh {
     pub fn new(seed: u64, leaders: usize, links: Vec<(usize, usize)>, config: Config) -> Self {
         let open = |n: usize| {
             let disk = Disk::default();
-            Leader { engine: disk.open(n as u64 + 1, &config), disk, pending: Vec::new() }
+            Leader::new(disk.open(n as u64 + 1, &config), disk)
         };
         Mesh {
             rng: StdRng::seed_from_u64(seed),
@@ -273,12 +285,21 @@ impl Mesh {
 
     /// Makes what a leader did durable, and acknowledges it.
     pub fn commit(&mut self, n: usize) {
-        let leader = &mut self.leaders[n];
-        if let Some(commit) = leader.engine.take_commit() {
-            leader.disk.commit(commit);
-            leader.engine.committed(self.now);
+        let Leader { engine, disk, pending, shown: before } = &mut self.leaders[n];
+        if let Some(commit) = engine.take_commit() {
+            let now = shown(engine);
+            for key in before.keys().chain(now.keys()).filter(|key| engine.is_key_durable(&key.name)) {
+                let (was, is) = (before.get(key), now.get(key));
+                // Of a set that is new here and was emptied elsewhere there is a name, and nothing to store.
+                let is_only_named = was.is_none() && is == Some(&Some(Snapshot::Set(Vec::new())));
+                assert!(was == is || is_only_named, "{key} at leader {n} was {was:?} and is {is:?}");
+                *self.seen.entry("read during a commit").or_default() += 1;
+            }
+            disk.commit(commit);
+            engine.committed(self.now);
+            *before = now;
         }
-        for (name, op, receipt) in leader.pending.drain(..) {
+        for (name, op, receipt) in pending.drain(..) {
             self.model.note(&name, &op, &receipt);
         }
         while let Some(event) = self.leaders[n].engine.poll_event() {
@@ -314,14 +335,14 @@ impl Mesh {
             self.disconnect(n, peer);
         }
         let leader = &mut self.leaders[n];
-        leader.pending.clear();
         // It may have it back, but not on disk.
         let is_stored = leader.disk.0.contains_key(b"history".as_slice());
         if leader.engine.has_lost_metadata() || self.damaged && leader.disk.0.len() > 1 && !is_stored {
             let replica = leader.engine.identity().replica;
             return self.recover_without_metadata(n, replica);
         }
-        leader.engine = leader.disk.open(n as u64 + 1, &self.config);
+        let disk = std::mem::take(&mut leader.disk);
+        *leader = Leader::new(disk.open(n as u64 + 1, &self.config), disk);
     }
 
     /// Crashes, loses its version vector with it, and goes on under the id `replica`.
@@ -336,9 +357,10 @@ impl Mesh {
     fn recover_without_metadata(&mut self, n: usize, replica: ReplicaId) {
         let leader = &mut self.leaders[n];
         let recovery = Recovery::new(Registry::new(), replica.get()).without_metadata(replica);
-        let recovery = leader.disk.read_into(recovery);
-        leader.engine = Engine::recover(self.config.clone(), identity(n as u64 + 1), recovery)
-            .expect("all else is sound");
+        let disk = std::mem::take(&mut leader.disk);
+        let recovered =
+            Engine::recover(self.config.clone(), identity(n as u64 + 1), disk.read_into(recovery));
+        *leader = Leader::new(recovered.expect("all else is sound"), disk);
     }
 
     pub fn connect(&mut self, a: usize, b: usize) {

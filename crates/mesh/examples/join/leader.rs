@@ -2,7 +2,10 @@
 
 use crate::Fallible;
 use mesh::{Leader, LeaderConfig, LeaderError, Op, Peer, Storage, VersionVector};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::nice,
+    time::{ClockId, clock_gettime},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -15,6 +18,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -28,6 +32,8 @@ pub(crate) struct Start {
     pub(crate) folder: PathBuf,
     /// Names and addresses.
     pub(crate) peers: Vec<(String, String)>,
+    /// Whether it leaves the processors to the others, which would have their own.
+    pub(crate) yields: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +49,7 @@ pub(crate) enum Ask {
         reads: u64,
         seed: u64,
     },
-    /// No more of that.
+    /// No more of that: answered when all that was begun has ended.
     Rest,
     /// Answer when everything in this vector is here.
     WaitFor {
@@ -113,7 +119,11 @@ type Gathered = Arc<Mutex<Vec<u32>>>;
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(start: Start) -> Fallible<()> {
-    let Start { name, folder, peers } = start;
+    let Start { name, folder, peers, yields } = start;
+    if yields {
+        // Before it has further threads: they take after this one.
+        nice(19)?;
+    }
     let leader = Leader::start(LeaderConfig {
         listen: Some("127.0.0.1:0".into()),
         peers: peers.into_iter().map(|(name, address)| Peer::new(name, address)).collect(),
@@ -123,7 +133,7 @@ pub(crate) async fn run(start: Start) -> Fallible<()> {
     let address = leader.listen_addr().ok_or("it does not listen")?.to_string();
     say(&Answer::Started { address })?;
     let (reads, writes) = (Gathered::default(), Gathered::default());
-    let mut load: Vec<JoinHandle<()>> = Vec::new();
+    let (mut load, rest): (Vec<JoinHandle<()>>, _) = (Vec::new(), CancellationToken::new());
     let mut used_before = processor_time();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
@@ -140,13 +150,16 @@ pub(crate) async fn run(start: Start) -> Fallible<()> {
                         (rate, keys),
                         is_write,
                         seed,
-                        Arc::clone(measured),
+                        (Arc::clone(measured), rest.clone()),
                     )));
                 }
                 Answer::Done
             }
             Ask::Rest => {
-                load.drain(..).for_each(|task| task.abort());
+                rest.cancel();
+                for task in load.drain(..) {
+                    task.await?;
+                }
                 Answer::Done
             }
             Ask::WaitFor { token } => {
@@ -264,8 +277,14 @@ async fn fill(leader: &Leader, keys: u64) -> Fallible<()> {
     Ok(())
 }
 
-/// Offers operations at a rate, whether earlier ones have ended or not.
-async fn offer(leader: Leader, (rate, keys): (u64, u64), is_write: bool, seed: u64, measured: Gathered) {
+/// Offers operations at a rate, whether earlier ones have ended or not, until it is to rest.
+async fn offer(
+    leader: Leader,
+    (rate, keys): (u64, u64),
+    is_write: bool,
+    seed: u64,
+    (measured, rest): (Gathered, CancellationToken),
+) {
     if rate == 0 {
         return;
     }
@@ -274,8 +293,7 @@ async fn offer(leader: Leader, (rate, keys): (u64, u64), is_write: bool, seed: u
     // What is late is made up for, and counts as late.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = JoinSet::new();
-    loop {
-        let due = ticks.tick().await;
+    while let Some(due) = rest.run_until_cancelled(ticks.tick()).await {
         while under_way.try_join_next().is_some() {}
         let (leader, key) = (leader.clone(), random.below(keys));
         let op = is_write.then(|| op(key, &mut random));
@@ -292,4 +310,5 @@ async fn offer(leader: Leader, (rate, keys): (u64, u64), is_write: bool, seed: u
             measured.lock().unwrap_or_else(PoisonError::into_inner).push(took);
         });
     }
+    while under_way.join_next().await.is_some() {}
 }

@@ -54,6 +54,9 @@ impl From<LeaderError> for ApiError {
             reserved @ LeaderError::Reserved { .. } => {
                 ApiError::new(StatusCode::FORBIDDEN, "reserved", reserved.to_string())
             }
+            lost @ LeaderError::LostMetadata { .. } => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "lost-metadata", lost.to_string())
+            }
             stopped @ LeaderError::Stopped { .. } => ApiError::stopped(stopped.to_string()),
         }
     }

@@ -19,10 +19,11 @@ struct Health {
 }
 
 pub(super) async fn healthz(State(leader): State<Leader>) -> Result<Response, ApiError> {
-    match leader.stop_reason() {
-        None => Ok(json(&Health { status: "ok" })),
-        Some(reason) => Err(ApiError::stopped(format!("the leader has stopped: {reason}"))),
+    if let Some(reason) = leader.stop_reason() {
+        return Err(ApiError::stopped(format!("the leader has stopped: {reason}")));
     }
+    leader.core.check_metadata()?;
+    Ok(json(&Health { status: "ok" }))
 }
 
 pub(super) async fn metrics(State(leader): State<Leader>) -> Result<Response, ApiError> {

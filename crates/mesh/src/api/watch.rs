@@ -28,6 +28,7 @@ pub(super) async fn watch(State(leader): State<Leader>, uri: Uri) -> Result<Resp
     if let Some(reason) = leader.stop_reason() {
         return Err(ApiError::stopped(format!("the leader has stopped: {reason}")));
     }
+    leader.core.check_metadata()?;
     let shutdown = leader.core.shutdown.clone();
     let lines = stream::unfold(
         (leader.watch(prefix.unwrap_or_default(), since.vector().clone()), shutdown),

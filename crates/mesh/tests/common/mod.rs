@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod client;
+pub(crate) mod gate;
 
 use mesh::{Leader, LeaderConfig, Limits, Peer, PeerReport, Status, Storage};
 use std::{
