@@ -82,23 +82,34 @@ impl Body {
         deaths.iter().map(|(_, killed)| killed.replica)
     }
 
+    /// Beside what is counted for the piece.
     fn bytes(&self) -> usize {
         match self {
             Body::GCounter(_) | Body::PnCounter(..) | Body::Register(None) => 0,
             Body::Register(Some(written)) => written.value.len(),
             Body::Set { births, deaths } => {
-                births.iter().map(|(_, element)| 32 + element.len()).sum::<usize>() + 24 * deaths.len()
+                let births = births.iter().map(|(_, element)| size::BIRTH + element.len());
+                births.sum::<usize>() + size::DEATH * deaths.len()
             }
             Body::Custom(bytes) => bytes.len(),
         }
     }
 }
 
+/// About how much memory each takes, beside names and values. Whoever reads batches counts so too.
+pub(crate) mod size {
+    pub(crate) const BATCH: usize = 128;
+    pub(crate) const DEP: usize = 16;
+    pub(crate) const PIECE: usize = 128;
+    pub(crate) const BIRTH: usize = 32;
+    pub(crate) const DEATH: usize = 24;
+}
+
 impl Batch {
     /// About how much memory it takes, and at least how many bytes it is encoded in.
     pub(crate) fn bytes(&self) -> usize {
-        let piece = |piece: &BatchPiece| 128 + piece.key.name.len() + piece.body.bytes();
-        128 + 16 * self.deps.len() + self.pieces.iter().map(piece).sum::<usize>()
+        let piece = |piece: &BatchPiece| size::PIECE + piece.key.name.len() + piece.body.bytes();
+        size::BATCH + size::DEP * self.deps.len() + self.pieces.iter().map(piece).sum::<usize>()
     }
 
     /// The pieces as those of a delta.

@@ -104,6 +104,11 @@ impl Encoder {
             self.low += u64::from(part);
             self.range -= part;
         }
+        self.widen();
+    }
+
+    #[inline]
+    fn widen(&mut self) {
         while self.range < NARROW {
             self.shift();
             self.range <<= 8;
@@ -152,10 +157,7 @@ impl Encoder {
         let part = self.range / count;
         self.low += u64::from(part) * u64::from(n);
         self.range = part;
-        while self.range < NARROW {
-            self.shift();
-            self.range <<= 8;
-        }
+        self.widen();
     }
 
     /// The bytes; zeros that would follow are left out.
@@ -191,6 +193,14 @@ impl<'a> Decoder<'a> {
         decoder
     }
 
+    #[inline]
+    fn widen(&mut self) {
+        while self.range < NARROW {
+            self.shift();
+            self.range <<= 8;
+        }
+    }
+
     fn shift(&mut self) {
         // Zeros at the end are not written.
         let (next, rest) = self.bytes.split_first().unwrap_or((&0, &[]));
@@ -214,10 +224,7 @@ impl<'a> Decoder<'a> {
             self.ahead -= part;
             self.range -= part;
         }
-        while self.range < NARROW {
-            self.shift();
-            self.range <<= 8;
-        }
+        self.widen();
         yes
     }
 
@@ -251,10 +258,7 @@ impl<'a> Decoder<'a> {
         }
         self.ahead -= n * part;
         self.range = part;
-        while self.range < NARROW {
-            self.shift();
-            self.range <<= 8;
-        }
+        self.widen();
         Some(n)
     }
 

@@ -177,8 +177,9 @@ const MAX_DEPS: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     slots: Vec<Key>,
-    places: HashMap<Key, u32>,
     oldest: u32,
+    /// Of what this side says.
+    places: HashMap<Key, u32>,
 }
 
 /// So many keys are remembered: no more than 1 MiB of names.
@@ -197,19 +198,26 @@ impl Keys {
         self.places.get(key).copied()
     }
 
-    pub(crate) fn push(&mut self, key: Key) {
+    /// This side names a key that has no place.
+    pub(crate) fn say(&mut self, key: Key) {
+        let (place, gone) = self.put(key.clone());
+        gone.map(|gone| self.places.remove(&gone));
+        self.places.insert(key, place);
+    }
+
+    /// The other side names a key.
+    pub(crate) fn hear(&mut self, key: Key) {
+        self.put(key);
+    }
+
+    fn put(&mut self, key: Key) -> (u32, Option<Key>) {
         if self.slots.len() < MAX_KEYS {
-            self.places.insert(key.clone(), self.len());
             self.slots.push(key);
-            return;
+            return (self.len() - 1, None);
         }
         let place = self.oldest;
         self.oldest = if place + 1 < self.len() { place + 1 } else { 0 };
-        let gone = std::mem::replace(&mut self.slots[place as usize], key.clone());
-        if self.places.get(&gone) == Some(&place) {
-            self.places.remove(&gone);
-        }
-        self.places.insert(key, place);
+        (place, Some(std::mem::replace(&mut self.slots[place as usize], key)))
     }
 }
 
