@@ -223,7 +223,7 @@ impl Engine {
             let bad = |(key, why): (Key, BadPiece)| HandleError::BadPiece { key, why };
             let checked = self.space.check(pieces, end, self.identity.replica).map_err(bad)?;
             let news = until.difference(self.space.version()).map(|(id, new)| Dot::new(id, *new.end()));
-            self.relay.merged(news);
+            self.relay.merged(news, self.writer.last());
             self.relay.early.look_at_all();
             self.space.apply(checked);
             self.forget_deaths();

@@ -212,7 +212,7 @@ impl Engine {
     ///
     /// [`RecoverError`] if the data is damaged or not this leader's.
     pub fn recover(config: Config, identity: Identity, recovery: Recovery) -> Result<Self, RecoverError> {
-        let recovered = recovery.finish()?;
+        let mut recovered = recovery.finish()?;
         let fresh = recovered.identity.is_none();
         let found = match recovered.identity {
             Some(found) if (&found.cluster, &found.name) != (&identity.cluster, &identity.name) => {
@@ -222,7 +222,8 @@ impl Engine {
             None => identity,
         };
         let durable = recovered.space.version().clone();
-        let relay = Relay::new(found.replica, &durable);
+        let relay = Relay::new(&durable);
+        recovered.space.begin_writing(found.replica);
         let forgotten = u64::from(planted::is(Bug::DotsReused));
         let last = durable.get(found.replica).saturating_sub(forgotten);
         Ok(Engine {
@@ -269,7 +270,9 @@ impl Engine {
             self.events.push_back(Event::Close(session));
         }
         self.peers.values_mut().for_each(|peer| peer.session = None);
-        self.relay.begin(replica, self.space.version());
+        self.drop_overdue();
+        self.space.begin_writing(replica);
+        self.relay.begin(self.space.version());
     }
 
     /// Forgets what has expired. Call it about once a second, besides what [`poll`](Engine::poll) asks for.
@@ -365,7 +368,7 @@ impl Engine {
         let cut: VersionVector = self
             .durable
             .iter()
-            .map(|(id, n)| (id, if is_mine(id) { n.min(self.relay.cut) } else { n }))
+            .map(|(id, n)| (id, if is_mine(id) { n.min(self.space.cut_until()) } else { n }))
             .collect();
         let everywhere = self.peers.values().fold(cut.clone(), |all, peer| common(&all, &peer.known));
         self.space.forget_deaths(&everywhere);

@@ -2,7 +2,7 @@
 
 use crate::{
     BadPiece, Key, Kind, Registry,
-    batch::{Batch, BatchPiece},
+    batch::Batch,
     lineage::{Kept, Lineages},
     planted::{self, Bug},
     staging::StagedPiece,
@@ -12,6 +12,7 @@ use crate::{
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
 use ids::Ids;
 use or_set::Kernel;
+use own::Uncut;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::{Bound, Range},
@@ -23,6 +24,7 @@ pub(crate) mod copy;
 #[cfg(test)]
 pub(crate) mod damage;
 mod ids;
+mod own;
 pub(crate) mod repair;
 
 /// The place of a key in memory; never sent or stored.
@@ -93,6 +95,7 @@ pub(crate) struct Keyspace {
     mortal: BTreeSet<KeyId>,
     deaths: usize,
     compared: u64,
+    uncut: Uncut,
 }
 
 impl Keyspace {
@@ -225,27 +228,6 @@ impl Keyspace {
         self.gone.iter().map(|(key, _)| key)
     }
 
-    /// Cuts what `origin`, whose keyspace this is, wrote after `since`, which depends on `deps`: at the cost of what changed.
-    pub(crate) fn cut_own(&self, origin: ReplicaId, since: u64, deps: Vec<Dot>) -> Batch {
-        // Of other leaders nothing is new.
-        let before: VersionVector = self
-            .version
-            .iter()
-            .map(|(id, counter)| (id, if id == origin { since } else { counter }))
-            .collect();
-        let after = (Bound::Excluded(since), Bound::Unbounded);
-        let changed = self.index.get(&origin).into_iter().flat_map(|index| index.range(after));
-        let pieces = changed
-            .map(|(newest, id)| {
-                let entry = &self.entries[id];
-                let body = entry.value.cut_own(origin, since, &before);
-                BatchPiece { key: entry.key.clone(), newest: *newest, body }
-            })
-            .collect();
-        let lineage = self.lineages().get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
-        Batch { origin, since, until: self.version.get(origin), deps, lineage, pieces }
-    }
-
     /// Joins batches in one step, if every one is good; otherwise nothing is changed.
     ///
     /// The caller vouches that all that they depend on is here or among them.
@@ -283,6 +265,7 @@ impl Keyspace {
         // Each batch comes after those that it depends on, so what it ended is there to be ended.
         let seen = self.version.clone();
         let at = Interval { seen: &seen, until: &until };
+        self.keep_own(pieces.iter().filter_map(|(_, id, ..)| *id));
         for (key, id, newest, piece) in pieces {
             let id = id
                 .unwrap_or_else(|| self.entry_id(key).expect("the piece was decoded, so its type is known"));
@@ -346,6 +329,7 @@ impl Keyspace {
         let mut mentioned = BTreeSet::new();
         for (key, newest, piece) in pieces {
             let id = self.entry_id(&key).expect("the piece was decoded, so its type is known");
+            self.keep_own([id]);
             if whole && key.kind == Kind::Set {
                 mentioned.insert(id);
             }
@@ -356,6 +340,7 @@ impl Keyspace {
             let sets =
                 self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
             for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.keep_own([id]);
                 self.join(id, Piece::no_survivors(), [], &at, true);
             }
             // Removals that the sender has forgotten and that were new here are unknown here too.

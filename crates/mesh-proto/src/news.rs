@@ -289,12 +289,11 @@ impl Engine {
     /// Cuts a batch of the updates that were made since the last one.
     pub(crate) fn cut_own(&mut self) {
         let me = self.identity.replica;
-        if self.durable.get(me) <= self.relay.cut {
+        if self.durable.get(me) <= self.space.cut_until() {
             return;
         }
-        let deps = self.relay.take_frontier(me);
-        let batch = self.space.cut_own(me, self.relay.cut, deps);
-        self.relay.cut = batch.until;
+        let deps = self.relay.take_frontier(me, self.writer.last());
+        let batch = self.space.cut_own(deps);
         // Frames that were made since these updates became durable were made without them.
         self.sessions.values_mut().for_each(|session| session.out.note_stale(me));
         if batch.bytes() <= 2 * FULL {
@@ -433,7 +432,7 @@ impl Engine {
     /// Puts in the batches that the peer does not have, where it wants them. Says whether there is anything that the peer
     /// waits for.
     fn pass_on(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) -> bool {
-        let Engine { sessions, peers, durable, relay, identity, .. } = self;
+        let Engine { sessions, peers, durable, relay, identity, space, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return false };
         let known = &peers[&session.peer].known;
         // A delta that is being cut will bring it.
@@ -446,7 +445,7 @@ impl Engine {
                 continue;
             };
             // What is not cut yet is not news yet.
-            let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
+            let mine = if origin == identity.replica { space.cut_until() } else { durable.get(origin) };
             let row = out.row(place);
             let from = row.sent.max(known.get(origin)).max(inn.early.get(origin));
             let is_wanted = !is_cutting && (!row.is_lazy || row.asked > from);
@@ -490,7 +489,7 @@ impl Engine {
     /// Puts in how far this leader has what the peer lacks, where the batches in the frame do not tell; if it asks for
     /// something, also where the peer has it.
     fn tell(&mut self, at: SessionId, frame: &mut Frame, sent: &mut Sent) {
-        let Engine { sessions, peers, durable, relay, identity, .. } = self;
+        let Engine { sessions, peers, durable, identity, space, .. } = self;
         let Some(session) = sessions.get_mut(&at) else { return };
         let known = &peers[&session.peer].known;
         let out = &mut session.out;
@@ -504,7 +503,7 @@ impl Engine {
         frame.batches.sort_by_key(|passed| (passed.place, passed.batch.since));
         for place in out.take_untold() {
             let Some(origin) = out.names.get(place) else { continue };
-            let mine = if origin == identity.replica { relay.cut } else { durable.get(origin) };
+            let mine = if origin == identity.replica { space.cut_until() } else { durable.get(origin) };
             let is_full = out.is_stale_at(place);
             let row = out.row(place);
             // Where not all that there is had room, only that can be told.

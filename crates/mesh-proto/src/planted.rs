@@ -35,6 +35,7 @@ bugs! {
     GapSkipped "gap-skipped" "a vector is advanced over a gap by what came early"
     DependenciesIgnored "dependencies-ignored" "batches are shown before what they depend on"
     FrontierForgets "frontier-forgets" "a newer dependency is taken for covered by an older one"
+    LaterChangesCut "later-changes-cut" "a batch has what others changed after its last update, and does not depend on it"
     RemovalsForgotten "removals-forgotten" "removals are forgotten and the floor is not raised"
     UncutRemovalsForgotten "uncut-removals-forgotten" "removals are forgotten before they are cut into a batch"
     FloorIgnored "floor-ignored" "a delta relies on removals that are forgotten"

@@ -23,11 +23,11 @@ pub(crate) struct Relay {
     pub(crate) log: Log,
     /// Batches that came before what they depend on.
     pub(crate) early: Early,
-    /// Up to which of its own updates the leader has cut batches.
-    pub(crate) cut: u64,
-    /// What has become visible since then, without what other updates in here depend on: with it and its own batch before
-    /// the leader's next batch depends on all that is visible.
-    frontier: BTreeMap<ReplicaId, u64>,
+    /// What has become visible since the leader last cut a batch, or was not when its last update was made, without what
+    /// other updates in here depend on: with these and its own batch before, all that is visible is depended on.
+    frontier: Frontier,
+    /// The frontier as it was when the leader made the update with this counter, if it is another one now.
+    at_update: Option<(u64, Frontier)>,
     /// The connection that brings an origin's batches first. Others that bring them too are asked to stop.
     pub(crate) parents: BTreeMap<ReplicaId, SessionId>,
     /// How many connections lie between an origin and this leader on the way by which its batches come; and which update
@@ -47,6 +47,8 @@ pub(crate) struct Relay {
     pub(crate) flush_at: u64,
     pub(crate) has_news: bool,
 }
+
+type Frontier = BTreeMap<ReplicaId, u64>;
 
 /// A question that is under way.
 #[derive(Debug)]
@@ -83,13 +85,13 @@ pub(crate) struct Rival {
 const LEADS: u32 = 2;
 
 impl Relay {
-    /// Of a leader with the id `me` that has `version`. What it wrote before is sent as merged state.
-    pub(crate) fn new(me: ReplicaId, version: &VersionVector) -> Self {
+    /// Of a leader that has `version`.
+    pub(crate) fn new(version: &VersionVector) -> Self {
         let mut relay = Relay {
             log: Log::default(),
             early: Early::default(),
-            cut: 0,
-            frontier: BTreeMap::new(),
+            frontier: Frontier::new(),
+            at_update: None,
             parents: BTreeMap::new(),
             ways: BTreeMap::new(),
             rivals: BTreeMap::new(),
@@ -100,18 +102,26 @@ impl Relay {
             flush_at: 0,
             has_news: false,
         };
-        relay.begin(me, version);
+        relay.begin(version);
         relay
     }
 
-    /// The leader writes under this id from now on.
-    pub(crate) fn begin(&mut self, me: ReplicaId, version: &VersionVector) {
-        self.cut = version.get(me);
+    /// The leader's next batch is its first under its id, or in this run.
+    pub(crate) fn begin(&mut self, version: &VersionVector) {
         self.frontier = version.iter().collect();
+        self.at_update = None;
     }
 
-    /// A batch has become visible.
-    pub(crate) fn shown(&mut self, batch: &Batch) {
+    /// What was visible when the leader made its latest update, which is `last`, is kept before more becomes so.
+    fn keep(&mut self, last: u64) {
+        if self.at_update.as_ref().is_none_or(|(at, _)| *at != last) {
+            self.at_update = Some((last, self.frontier.clone()));
+        }
+    }
+
+    /// A batch has become visible, after the leader's own update `last`.
+    pub(crate) fn shown(&mut self, batch: &Batch, last: u64) {
+        self.keep(last);
         for dep in &batch.deps {
             let is_covered = |counter: &u64| *counter <= dep.counter || planted::is(Bug::FrontierForgets);
             if self.frontier.get(&dep.replica).is_some_and(is_covered) {
@@ -121,15 +131,23 @@ impl Relay {
         self.frontier.insert(batch.origin, batch.until);
     }
 
-    /// Merged state has become visible: what of it depends on what is not known.
-    pub(crate) fn merged(&mut self, until: impl Iterator<Item = Dot>) {
+    /// Merged state has become visible, after the leader's own update `last`: what of it depends on what is not known.
+    pub(crate) fn merged(&mut self, until: impl Iterator<Item = Dot>, last: u64) {
+        self.keep(last);
         self.frontier.extend(until.map(|dot| (dot.replica, dot.counter)));
     }
 
-    /// What the leader's next batch depends on, for it is being cut.
-    pub(crate) fn take_frontier(&mut self, me: ReplicaId) -> Vec<Dot> {
-        let frontier = std::mem::take(&mut self.frontier).into_iter();
-        frontier.filter(|(id, _)| *id != me).map(|(id, counter)| Dot::new(id, counter)).collect()
+    /// What the leader's next batch, which ends with its update `last`, depends on, for it is being cut.
+    pub(crate) fn take_frontier(&mut self, me: ReplicaId, last: u64) -> Vec<Dot> {
+        let deps = match self.at_update.take_if(|(at, _)| *at == last) {
+            Some((_, deps)) => {
+                self.frontier.retain(|id, counter| deps.get(id).is_none_or(|dep| dep < counter));
+                deps
+            }
+            None => std::mem::take(&mut self.frontier),
+        };
+        let deps = deps.into_iter().filter(|(id, _)| *id != me);
+        deps.map(|(id, counter)| Dot::new(id, counter)).collect()
     }
 
     /// There is news: when is it to be sent? With `gather`, once in so many ms, at moments that differ from leader to leader

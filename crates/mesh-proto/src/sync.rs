@@ -95,6 +95,7 @@ impl Engine {
             self.sessions.remove(&old);
             self.relay.disconnect(old);
             self.events.push_back(Event::Close(old));
+            self.drop_overdue();
         }
         self.sessions.insert(
             session,
@@ -135,6 +136,17 @@ impl Engine {
         {
             peer.session = None;
         }
+        self.drop_overdue();
+    }
+
+    /// What no connected peer has told of cannot be asked for. Whoever connects and has it says so.
+    pub(crate) fn drop_overdue(&mut self) {
+        let Engine { relay, peers, space, .. } = self;
+        let connected: Vec<_> = peers.values().filter(|peer| peer.session.is_some()).collect();
+        relay.overdue.retain(|origin, _| {
+            let here = space.version().get(*origin);
+            connected.iter().any(|peer| peer.known.get(*origin) > here)
+        });
     }
 
     /// A message came in. **O(what it brings)**, and a comparison of vectors.

@@ -34,7 +34,7 @@ impl Engine {
             self.events.push_back(Event::Merged { peer, events });
         }
         for batch in &batches {
-            self.relay.shown(batch);
+            self.relay.shown(batch, self.writer.last());
         }
         let origins: BTreeSet<ReplicaId> = batches.iter().map(|batch| batch.origin).collect();
         for origin in origins {

@@ -128,6 +128,21 @@ fn what_is_passed_on_names_no_more_replicas_than_a_mesh_may_have() {
     assert_eq!(between.honest.version().get(ReplicaId::new(ME)), 4);
 }
 
+/// A peer that greets again and again, each time with other updates that nobody has.
+#[test]
+fn what_only_a_peer_that_is_gone_told_of_is_not_waited_for() {
+    let mut victim = Victim::new();
+    for n in 1..=3 {
+        let mut hello = Disk::default().open(PEER, Config::default()).hello();
+        hello.vector = (1..=10_000).map(|id| (ReplicaId::new(100_000 * n + id), 1)).collect();
+        let sent = victim.engine.hello();
+        victim.engine.connect(SessionId(n), &sent, hello, NOW).unwrap();
+        assert_eq!(victim.engine.relay.overdue.len(), 10_000, "of the connection before nothing is left");
+    }
+    victim.engine.disconnect(SessionId(3));
+    assert_eq!((victim.engine.relay.overdue.len(), victim.engine.wake_at()), (0, u64::MAX));
+}
+
 /// The connections that are closed with the old id brought something.
 #[test]
 fn a_leader_with_a_new_id_takes_batches_by_better_ways_than_it_had() {

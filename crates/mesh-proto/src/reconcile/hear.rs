@@ -257,7 +257,7 @@ impl Engine {
         }
         let Some(Lost { space, .. }) = self.reconciling.lost.take() else { return Ok(()) };
         self.space = space;
-        self.relay = Relay::new(self.identity.replica, self.space.version());
+        self.relay = Relay::new(self.space.version());
         self.reincarnate(me);
         self.events.push_back(Event::Restored { peer, keys, unsent, refused });
         Ok(())
