@@ -4,7 +4,7 @@ use crate::{
     BadPiece, Key, Kind, Registry,
     lineage::Lineage,
     planted::{self, Bug},
-    value::{Blob, Piece},
+    value::{Blob, Interval, Piece, Value},
 };
 use crdt_core::{Dot, ReplicaId, Rows};
 use g_counter::GCounter;
@@ -111,20 +111,82 @@ impl Batch {
         let piece = |piece: &BatchPiece| size::PIECE + piece.key.name.len() + piece.body.bytes();
         size::BATCH + size::DEP * self.deps.len() + self.pieces.iter().map(piece).sum::<usize>()
     }
+}
 
-    /// The pieces as those of a delta.
-    pub(crate) fn pieces(
+/// A piece of a batch that was found to be good: that of a set as it is, any other decoded.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    origin: ReplicaId,
+    pub(crate) piece: &'a BatchPiece,
+    decoded: Option<Box<Piece>>,
+}
+
+impl BatchPiece {
+    /// The dot of the origin's newest update in the value.
+    pub(crate) fn newest(&self, origin: ReplicaId) -> Dot {
+        Dot::new(origin, self.newest)
+    }
+
+    /// Checks it against what it claims and against the value that `me` has, `mine`; what passes can be applied.
+    pub(crate) fn check(
         &self,
+        origin: ReplicaId,
+        at: &Interval<'_>,
+        me: ReplicaId,
+        mine: Option<&Value>,
         registry: &Registry,
-    ) -> impl Iterator<Item = (&Key, Dot, Result<Piece, BadPiece>)> {
-        self.pieces.iter().map(|piece| {
-            let newest = Dot::new(self.origin, piece.newest);
-            (&piece.key, newest, piece.body.to_piece(&piece.key.kind, self.origin, registry))
-        })
+    ) -> Result<Checked<'_>, BadPiece> {
+        let decoded = if let Body::Set { births, deaths } = &self.body {
+            check_set(origin, births, deaths, at)?;
+            None
+        } else {
+            let decoded = self.body.to_piece(&self.key.kind, origin, registry)?;
+            decoded.check(at, &[(origin, self.newest)], me, mine)?;
+            Some(Box::new(decoded))
+        };
+        Ok(Checked { origin, piece: self, decoded })
+    }
+}
+
+/// Both ascend, and all is within what the sender has.
+fn check_set(
+    origin: ReplicaId,
+    births: &[(u64, Blob)],
+    deaths: &[(u64, Dot)],
+    at: &Interval<'_>,
+) -> Result<(), BadPiece> {
+    let is_sorted = births.is_sorted_by(|a, b| a.0 < b.0) && deaths.is_sorted_by(|a, b| a < b);
+    let first = births.first().map(|birth| birth.0).into_iter().chain(deaths.first().map(|death| death.0));
+    let killed = deaths.iter().map(|(_, killed)| *killed);
+    if !is_sorted || first.chain(killed.clone().map(|dot| dot.counter)).any(|counter| counter == 0) {
+        return Err(BadPiece::Encoding("its dots are out of order".into()));
+    }
+    let last = births.last().map(|birth| birth.0).into_iter().chain(deaths.last().map(|death| death.0));
+    let mut dots = last.map(|counter| Dot::new(origin, counter)).chain(killed);
+    dots.find(|dot| !at.until.contains(*dot)).map_or(Ok(()), |dot| Err(BadPiece::OutsideInterval(dot)))
+}
+
+impl Checked<'_> {
+    /// As a piece of a delta.
+    pub(crate) fn into_piece(self) -> Piece {
+        match (self.decoded, &self.piece.body) {
+            (Some(decoded), _) => *decoded,
+            (None, Body::Set { births, deaths }) => {
+                let dot = |at: u64| {
+                    Dot::new(self.origin, if planted::is(Bug::WrongDot) { (at - 1).max(1) } else { at })
+                };
+                let births = births.iter().map(|(at, element)| (dot(*at), element.clone()));
+                let deaths = deaths.iter().map(|(at, killed)| (Dot::new(self.origin, *at), *killed));
+                let slice = Slice::from_parts(births.collect(), deaths.collect());
+                Piece::Set(slice.expect("the order is checked"))
+            }
+            (None, _) => unreachable!("only sets are not decoded"),
+        }
     }
 }
 
 impl Body {
+    /// Of anything but a set, as a piece of a delta.
     fn to_piece(&self, kind: &Kind, origin: ReplicaId, registry: &Registry) -> Result<Piece, BadPiece> {
         let row = |total: u64| -> Rows { (total > 0).then_some((origin, total)).into_iter().collect() };
         let bad = |why: String| BadPiece::Encoding(why);
@@ -140,15 +202,8 @@ impl Body {
                 }
                 Piece::Register(register)
             }
-            Body::Set { births, deaths } => {
-                let dot =
-                    |at: u64| Dot::new(origin, if planted::is(Bug::WrongDot) { (at - 1).max(1) } else { at });
-                let births = births.iter().map(|(at, element)| (dot(*at), element.clone()));
-                let deaths = deaths.iter().map(|(at, killed)| (Dot::new(origin, *at), *killed));
-                let slice = Slice::from_parts(births.collect(), deaths.collect());
-                Piece::Set(slice.ok_or_else(|| bad("its dots are out of order".into()))?)
-            }
             Body::Custom(bytes) => Piece::decode(kind, bytes, registry)?,
+            Body::Set { .. } => unreachable!("a set is applied as it is"),
         })
     }
 }

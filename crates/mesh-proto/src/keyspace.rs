@@ -247,9 +247,9 @@ impl Keyspace {
             lineages.extend(batch.lineage.iter().map(|lineage| (origin, lineage.clone())));
             let at = Interval { seen: &self.version, until: &until };
             let index = self.index.get(&origin);
-            for (key, newest, piece) in batch.pieces(&self.registry) {
+            for piece in &batch.pieces {
+                let (key, newest) = (&piece.key, piece.newest(origin));
                 let bad = |why| (key.clone(), why);
-                let piece = piece.map_err(bad)?;
                 let id = self.id(key);
                 // What is new is no other key's.
                 let index = index.filter(|_| self.version.contains(newest));
@@ -257,19 +257,19 @@ impl Keyspace {
                 if holder.is_some_and(|holder| id != Some(*holder)) {
                     return Err(bad(BadPiece::Taken(newest)));
                 }
-                let mine = id.filter(|_| !matches!(piece, Piece::Set(_))).map(|id| &self.entries[&id].value);
-                piece.check(&at, &[(origin, newest.counter)], me, mine).map_err(bad)?;
-                pieces.push((key, id, newest, piece));
+                let mine = id.filter(|_| key.kind != Kind::Set).map(|id| &self.entries[&id].value);
+                let checked = piece.check(origin, &at, me, mine, &self.registry).map_err(bad)?;
+                pieces.push((id, newest, checked));
             }
         }
         // Each batch comes after those that it depends on, so what it ended is there to be ended.
         let seen = self.version.clone();
         let at = Interval { seen: &seen, until: &until };
-        self.keep_own(pieces.iter().filter_map(|(_, id, ..)| *id));
-        for (key, id, newest, piece) in pieces {
-            let id = id
-                .unwrap_or_else(|| self.entry_id(key).expect("the piece was decoded, so its type is known"));
-            self.join(id, piece, [newest], &at, false);
+        self.keep_own(pieces.iter().filter_map(|(id, ..)| *id));
+        for (id, newest, checked) in pieces {
+            let id = id.map_or_else(|| self.entry_id(&checked.piece.key), Ok);
+            let id = id.expect("the piece was decoded, so its type is known");
+            self.join(id, checked.into_piece(), [newest], &at, false);
         }
         self.advance(&seen, &until, lineages);
         Ok(())
