@@ -82,8 +82,8 @@ impl Body {
         deaths.iter().map(|(_, killed)| killed.replica)
     }
 
-    /// Beside what is counted for the piece.
-    fn bytes(&self) -> usize {
+    /// About how much memory it takes beside what is counted for the piece.
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Body::GCounter(_) | Body::PnCounter(..) | Body::Register(None) => 0,
             Body::Register(Some(written)) => written.value.len(),

@@ -10,7 +10,7 @@ use crate::{
 };
 use crdt_core::{Dot, wire::Wire};
 
-/// So many bytes of values, names and large numbers are in most frames.
+/// So many bytes of names and large numbers are in most frames.
 const USUAL: usize = 128;
 
 struct Writer<'a> {
@@ -27,7 +27,8 @@ impl Frame {
     pub(crate) fn encode(&self, names: &Names, said: &mut Said) -> (Vec<u8>, usize) {
         let mut nothing = None;
         let Said { rows, keys, odds } = if self.relative { said } else { nothing.insert(Said::default()) };
-        let bytes = Vec::with_capacity(USUAL);
+        let pieces = self.batches.iter().flat_map(|passed| &passed.batch.pieces);
+        let bytes = Vec::with_capacity(USUAL + pieces.map(|piece| piece.body.bytes()).sum::<usize>());
         let mut out = Writer { odds, keys, bits: Encoder::default(), bytes, payload: 0 };
         out.frame(self, names, rows);
         let Writer { bits, bytes, payload, .. } = out;

@@ -109,6 +109,8 @@ pub const MESH_AT_ONCE: Protocol = Protocol::Mesh { gather: 0 };
 pub const MESH_RETWIS: Protocol = Protocol::Mesh { gather: 500 };
 /// The best of the published protocols.
 pub const BP_RR: Protocol = Protocol::Delta(Delta::BP_RR);
+/// The same with a buffer for each object, as it was published for Retwis.
+pub const BP_RR_BY_OBJECT: Protocol = Protocol::Objects(Delta::BP_RR);
 /// The variant of Scuttlebutt that lets go of what all have.
 pub const NXN: Protocol = Protocol::Scuttlebutt { deletes: true };
 
@@ -235,8 +237,7 @@ fn plans(quick: bool) -> Vec<Plan> {
     for zipf in if quick { vec![100, 125, 150] } else { vec![25, 50, 75, 100, 125, 150] } {
         let mut protocols = vec![BP_RR, MESH_RETWIS];
         if !quick {
-            protocols
-                .insert(0, Protocol::Objects(Delta { prune: Prune::AcknowledgedBySome, ..Delta::BP_RR }));
+            protocols.insert(0, BP_RR_BY_OBJECT);
         }
         let kind = Kind::Retwis { zipf };
         let seconds = short(15, 50);
