@@ -23,7 +23,7 @@ use std::{
 /// on.
 ///
 /// It depends on the origin's updates up to `since` and on `deps`, and on what these depend on: together all that was
-/// visible at the origin when it was cut.
+/// visible at the origin when it made the last of them. The pieces are as that update left them.
 ///
 /// # Invariant
 ///

@@ -10,6 +10,7 @@ use crate::{
     value::{Blob, Interval, Piece, Value, hash_change},
 };
 use crdt_core::{Dot, Gap, Merge, ReplicaId};
+use entries::Entries;
 use ids::Ids;
 use or_set::Kernel;
 use own::Uncut;
@@ -23,6 +24,7 @@ use version_vector::VersionVector;
 pub(crate) mod copy;
 #[cfg(test)]
 pub(crate) mod damage;
+mod entries;
 mod ids;
 mod own;
 pub(crate) mod repair;
@@ -77,8 +79,7 @@ pub(crate) struct KeyPiece {
 pub(crate) struct Keyspace {
     registry: Registry,
     ids: Ids,
-    entries: BTreeMap<KeyId, Entry>,
-    next_id: KeyId,
+    entries: Entries,
     /// For each leader its newest dot in each key; older ones coalesce away.
     index: Index,
     version: VersionVector,
@@ -131,9 +132,9 @@ impl Keyspace {
         key: &Key,
         update: impl FnOnce(&mut Value, &mut dyn FnMut(or_set::Change<'_, Blob>)) -> Result<Option<Dot>, E>,
     ) -> Result<Option<Dot>, E> {
-        let next = self.next_id;
+        let next = self.entries.next_id();
         let id = self.entry_id(key).expect("the caller knows the type");
-        let entry = self.entries.get_mut(&id).expect("the id was just looked up");
+        let entry = self.entries.get_mut(id).expect("the id was just looked up");
         let (before, deaths) = (entry.hash, deaths_of(&entry.value));
         let (seed, mut hash) = (entry.seed, entry.hash);
         let done = update(&mut entry.value, &mut |change| hash_change(&mut hash, seed, &change));
@@ -158,12 +159,12 @@ impl Keyspace {
 
     /// Notes that `dot` is the newest of its leader in this key.
     fn record(&mut self, id: KeyId, dot: Dot) {
-        let entry = self.entries.get_mut(&id).expect("recorded for an existing key");
+        let entry = self.entries.get_mut(id).expect("recorded for an existing key");
         record(&mut self.index, &mut entry.newest, id, dot);
     }
 
     fn after_change(&mut self, id: KeyId, hash_before: u64, deaths_before: usize) {
-        let entry = &self.entries[&id];
+        let entry = &self.entries[id];
         self.fingerprint = self.fingerprint.wrapping_sub(hash_before).wrapping_add(entry.hash);
         let deaths = deaths_of(&entry.value);
         self.deaths = self.deaths + deaths - deaths_before;
@@ -180,7 +181,7 @@ impl Keyspace {
             let after = (Bound::Excluded(since.get(*origin)), Bound::Unbounded);
             for id in index.range(after).map(|(_, id)| *id) {
                 if seen.insert(id) {
-                    changed.push(&self.entries[&id]);
+                    changed.push(&self.entries[id]);
                 }
             }
         }
@@ -189,12 +190,12 @@ impl Keyspace {
 
     /// The keys with ids in `range`, ascending.
     pub(crate) fn entries(&self, range: Range<KeyId>) -> impl Iterator<Item = (KeyId, &Entry)> {
-        self.entries.range(range).map(|(id, entry)| (*id, entry))
+        self.entries.range(range)
     }
 
     /// The id of the next new key.
     pub(crate) fn next_id(&self) -> KeyId {
-        self.next_id
+        self.entries.next_id()
     }
 
     /// The keys whose newest event of some origin lies in `(since, until]`, with that event, origin by origin; from an
@@ -214,7 +215,7 @@ impl Keyspace {
             let until = until.get(*origin);
             let range = (Bound::Excluded(since), Bound::Included(until));
             let range = (since < until).then(|| row.range(range)).into_iter().flatten();
-            range.map(|(counter, id)| (*origin, *counter, &self.entries[id]))
+            range.map(|(counter, id)| (*origin, *counter, &self.entries[*id]))
         })
     }
 
@@ -257,7 +258,7 @@ impl Keyspace {
                 if holder.is_some_and(|holder| id != Some(*holder)) {
                     return Err(bad(BadPiece::Taken(newest)));
                 }
-                let mine = id.filter(|_| key.kind != Kind::Set).map(|id| &self.entries[&id].value);
+                let mine = id.filter(|_| key.kind != Kind::Set).map(|id| &self.entries[id].value);
                 let checked = piece.check(origin, &at, me, mine, &self.registry).map_err(bad)?;
                 pieces.push((id, newest, checked));
             }
@@ -302,7 +303,7 @@ impl Keyspace {
                 for (replica, counter) in newest.iter() {
                     let dot = Dot::new(replica, counter);
                     let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
-                    if holder.is_some_and(|id| self.entries[id].key != *key) || !dots.insert(dot) {
+                    if holder.is_some_and(|id| self.entries[*id].key != *key) || !dots.insert(dot) {
                         return Err(BadPiece::Taken(dot));
                     }
                 }
@@ -339,7 +340,7 @@ impl Keyspace {
             self.compared += 1;
             let sets =
                 self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
-            for id in sets.map(|(id, _)| *id).collect::<Vec<_>>() {
+            for id in sets.map(|(id, _)| id).collect::<Vec<_>>() {
                 self.keep_own([id]);
                 self.join(id, Piece::no_survivors(), [], &at, true);
             }
@@ -385,7 +386,7 @@ impl Keyspace {
         whole: bool,
     ) {
         let Keyspace { entries, index, fingerprint, deaths, mortal, dirty, .. } = self;
-        let entry = entries.get_mut(&id).expect("joined into an existing key");
+        let entry = entries.get_mut(id).expect("joined into an existing key");
         let (hash, deaths_before) = (entry.hash, deaths_of(&entry.value));
         let mut changed = entry.value.apply(piece, at, entry.seed, &mut entry.hash);
         *fingerprint = fingerprint.wrapping_sub(hash).wrapping_add(entry.hash);
@@ -417,7 +418,7 @@ impl Keyspace {
         let id = self.entry_id(&key)?;
         let nothing = VersionVector::new();
         self.join(id, piece, dots(&newest), &Interval { seen: &nothing, until: &nothing }, false);
-        let stored = &mut self.entries.get_mut(&id).expect("just joined").stored;
+        let stored = &mut self.entries.get_mut(id).expect("just joined").stored;
         if sequence == 0 {
             stored.base_bytes = bytes_stored;
         } else {
@@ -446,7 +447,7 @@ impl Keyspace {
     /// causally closed. What the store remembers below the floor does no harm, so nothing is written for it.
     pub(crate) fn forget_deaths(&mut self, up_to: &VersionVector) {
         for id in self.mortal.clone() {
-            let entry = self.entries.get_mut(&id).expect("mortal keys exist");
+            let entry = self.entries.get_mut(id).expect("mortal keys exist");
             let Value::Set(kernel) = &mut entry.value else { continue };
             self.deaths -= kernel.forget_deaths(up_to);
             if kernel.deaths() == 0 {
@@ -467,7 +468,7 @@ impl Keyspace {
 
     /// The keys that changed or vanished since the last commit.
     pub(crate) fn unstored(&self) -> impl Iterator<Item = &Key> {
-        self.dirty.keys().map(|id| &self.entries[id].key).chain(self.gone())
+        self.dirty.keys().map(|id| &self.entries[*id].key).chain(self.gone())
     }
 
     /// What changed since the last commit: keys to store (and whether whole), and keys to delete.
@@ -476,11 +477,11 @@ impl Keyspace {
     }
 
     pub(crate) fn entry(&self, id: KeyId) -> &Entry {
-        &self.entries[&id]
+        &self.entries[id]
     }
 
     pub(crate) fn set_stored(&mut self, id: KeyId, stored: Stored) {
-        self.entries.get_mut(&id).expect("stored an existing key").stored = stored;
+        self.entries.get_mut(id).expect("stored an existing key").stored = stored;
     }
 }
 

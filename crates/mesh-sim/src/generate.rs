@@ -71,7 +71,7 @@ fn setup(topology: Topology, leaders: usize, rng: &mut SmallRng) -> Setup {
         max_early: [64 << 10, 16 << 20][rng.random_range(0..2)],
         ordered: !lossy,
         heartbeat,
-        part: [100, 1_000, 1_000_000][rng.random_range(0..3)],
+        part: [30, 1_000, 1_000_000][rng.random_range(0..3)],
         resend: rng.random_range(2..6) * heartbeat,
         // Few removals are remembered, so that forgotten ones are met.
         min_deaths: [0, 5, 50, 100_000][rng.random_range(0..4)],

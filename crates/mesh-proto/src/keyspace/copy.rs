@@ -124,8 +124,8 @@ impl Keyspace {
         let mut records: BTreeMap<Key, Checked> =
             records.into_iter().map(|record| (record.key.clone(), record)).collect();
         let mut changes = Vec::new();
-        for (id, entry) in &self.entries {
-            let (dropped, record) = (dropped.get(id), records.remove(&entry.key));
+        for (id, entry) in self.entries.iter() {
+            let (dropped, record) = (dropped.get(&id), records.remove(&entry.key));
             changes.extend(change(entry, dropped, record, vector));
         }
         for (key, Checked { newest, piece, .. }) in records {
@@ -157,7 +157,7 @@ impl Keyspace {
                 self.forget_key(id);
                 continue;
             }
-            let entry = self.entries.get_mut(&id).expect("just looked up");
+            let entry = self.entries.get_mut(id).expect("just looked up");
             for (replica, counter) in entry.newest.iter() {
                 if let Some(index) = self.index.get_mut(&replica) {
                     index.remove(&counter);

@@ -18,11 +18,11 @@ pub(crate) struct Seen {
 
 impl Keyspace {
     pub(crate) fn ids(&self) -> Vec<KeyId> {
-        self.entries.keys().copied().collect()
+        self.entries.iter().map(|(id, _)| id).collect()
     }
 
     pub(crate) fn seen(&self, id: KeyId) -> Option<Seen> {
-        let Value::Set(kernel) = &self.entries[&id].value else { return None };
+        let Value::Set(kernel) = &self.entries[id].value else { return None };
         let slice = kernel.slice_since(&VersionVector::new(), false);
         let live = slice.births().iter().cloned().collect();
         Some(Seen { live, killed: slice.deaths().iter().map(|death| death.1).collect() })
@@ -30,7 +30,7 @@ impl Keyspace {
 
     /// Puts another set in the place of one.
     pub(crate) fn damage_set(&mut self, id: KeyId, live: BTreeSet<(Dot, Blob)>, deaths: Vec<(Dot, Dot)>) {
-        let entry = self.entries.get_mut(&id).expect("the key is there");
+        let entry = self.entries.get_mut(id).expect("the key is there");
         let (hash, before) = (entry.hash, deaths_of(&entry.value));
         let mut kernel = Kernel::new();
         kernel.revive(live, &mut |_: Change<'_, Blob>| ());
@@ -44,16 +44,16 @@ impl Keyspace {
     /// Whether anything is known of this event.
     pub(crate) fn uses(&self, dot: Dot) -> bool {
         let is_newest = self.entries.values().any(|entry| entry.newest.get(dot.replica) == dot.counter);
-        let named = |id: &KeyId| {
-            self.seen(*id).is_some_and(|seen| {
+        let named = |id: KeyId| {
+            self.seen(id).is_some_and(|seen| {
                 seen.live.iter().any(|birth| birth.0 == dot) || seen.killed.contains(&dot)
-            }) || self.deaths_in(*id).iter().any(|death| death.0 == dot)
+            }) || self.deaths_in(id).iter().any(|death| death.0 == dot)
         };
-        is_newest || self.entries.keys().any(named)
+        is_newest || self.entries.iter().any(|(id, _)| named(id))
     }
 
     pub(crate) fn deaths_in(&self, id: KeyId) -> Vec<(Dot, Dot)> {
-        let Value::Set(kernel) = &self.entries[&id].value else { return Vec::new() };
+        let Value::Set(kernel) = &self.entries[id].value else { return Vec::new() };
         kernel.slice_since(&VersionVector::new(), false).deaths().to_vec()
     }
 
@@ -64,7 +64,7 @@ impl Keyspace {
         value: Blob,
         change: impl Fn(Stamp) -> Stamp,
     ) -> bool {
-        let entry = self.entries.get_mut(&id).expect("the key is there");
+        let entry = self.entries.get_mut(id).expect("the key is there");
         let Value::Register(register) = &entry.value else { return false };
         let Some(stamp) = register.stamp() else { return false };
         let mut other = LwwRegister::new();
@@ -79,7 +79,7 @@ impl Keyspace {
 
     /// Gives a counter that only grows other rows; false if the key is none.
     pub(crate) fn damage_counter(&mut self, id: KeyId, change: impl Fn(ReplicaId, u64) -> u64) -> bool {
-        let entry = self.entries.get_mut(&id).expect("the key is there");
+        let entry = self.entries.get_mut(id).expect("the key is there");
         let Value::GCounter(counter) = &entry.value else { return false };
         let rows: Rows = counter.rows().iter().map(|(id, total)| (id, change(id, total))).collect();
         let hash = entry.hash;

@@ -66,7 +66,7 @@ impl Keyspace {
     fn id_by(&self, hash: u64, kind: &Kind, name: &str) -> Option<KeyId> {
         let is_it = |(other, id): &(u64, KeyId)| {
             *other == hash && {
-                let key = &self.entries[id].key;
+                let key = &self.entries[*id].key;
                 *key.name == *name && key.kind == *kind
             }
         };
@@ -78,7 +78,7 @@ impl Keyspace {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        self.id(key).map(|id| &self.entries[&id])
+        self.id(key).map(|id| &self.entries[id])
     }
 
     /// The type under which `name` is already in use, if it is not `kind`.
@@ -99,19 +99,17 @@ impl Keyspace {
         }
         let seed = seed_of(&key.kind, &key.name);
         let value = Value::bottom(&key.kind, &self.registry)?;
-        let id = self.next_id;
-        self.next_id += 1;
         let hash = value.hash(seed);
         self.fingerprint = self.fingerprint.wrapping_add(hash);
         let (newest, stored) = (VersionVector::new(), Stored::default());
         let entry = Entry { key: key.clone(), value, newest, stored, seed, hash };
+        let id = self.entries.push(entry);
         self.ids.insert(place, id);
-        self.entries.insert(id, entry);
         Ok(id)
     }
 
     pub(super) fn forget_key(&mut self, id: KeyId) {
-        let Some(entry) = self.entries.remove(&id) else { return };
+        let Some(entry) = self.entries.remove(id) else { return };
         self.fingerprint = self.fingerprint.wrapping_sub(entry.hash);
         for (origin, counter) in entry.newest.iter() {
             if let Some(index) = self.index.get_mut(&origin) {

@@ -61,7 +61,7 @@ impl Keyspace {
     }
 
     fn cut_piece(&self, id: KeyId, origin: ReplicaId, since: u64, before: &VersionVector) -> BatchPiece {
-        let entry = &self.entries[&id];
+        let entry = &self.entries[id];
         let body = entry.value.cut_own(origin, since, before);
         BatchPiece { key: entry.key.clone(), newest: entry.newest.get(origin), body }
     }
@@ -84,7 +84,7 @@ impl Keyspace {
         }
         let mut before = None;
         for id in ids {
-            let is_uncut = |id| self.entries.get(&id).is_some_and(|entry| entry.newest.get(writer) > since);
+            let is_uncut = |id| self.entries.get(id).is_some_and(|entry| entry.newest.get(writer) > since);
             if is_uncut(id) && !self.uncut.pieces.contains_key(&id) {
                 let before = before.get_or_insert_with(|| self.before(writer, since));
                 let piece = self.cut_piece(id, writer, since, before);

@@ -87,9 +87,9 @@ impl Keyspace {
     /// Where the items are that are meant. **O(n)**.
     pub(crate) fn find(&self, is_meant: impl Fn(u64) -> bool) -> Places {
         let mut places = Places::new();
-        for (id, entry) in &self.entries {
+        for (id, entry) in self.entries.iter() {
             for (_, dot) in entry.items().filter(|item| is_meant(item.0)) {
-                places.entry(*id).or_default().extend(dot);
+                places.entry(id).or_default().extend(dot);
             }
         }
         places
@@ -103,7 +103,7 @@ impl Keyspace {
         let mut records: Vec<KeyPiece> = ids
             .into_iter()
             .filter_map(|id| {
-                let entry = self.entries.get(&id)?;
+                let entry = self.entries.get(id)?;
                 let nothing = VersionVector::new();
                 Some(match &entry.value {
                     Value::Set(kernel) => {
@@ -183,7 +183,7 @@ impl Keyspace {
         }
         for (replica, counter) in newest.iter() {
             let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
-            if holder.is_some_and(|id| self.entries[id].key != key) {
+            if holder.is_some_and(|id| self.entries[*id].key != key) {
                 return Err(BadPiece::Taken(Dot::new(replica, counter)));
             }
         }
@@ -203,7 +203,7 @@ impl Keyspace {
                 continue;
             }
             let id = self.entry_id(&key).expect("the piece was decoded, so its type is known");
-            let entry = self.entries.get_mut(&id).expect("just looked up");
+            let entry = self.entries.get_mut(id).expect("just looked up");
             let (before, deaths) = (entry.hash, deaths_of(&entry.value));
             let mut repair = Repair { refused, ..Repair::of(key) };
             match (&mut entry.value, piece) {
@@ -241,7 +241,7 @@ impl Keyspace {
     }
 
     pub(crate) fn key(&self, id: KeyId) -> Option<&Key> {
-        self.entries.get(&id).map(|entry| &entry.key)
+        self.entries.get(id).map(|entry| &entry.key)
     }
 }
 
