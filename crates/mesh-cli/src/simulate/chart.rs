@@ -15,6 +15,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 const SIZE: (u32, u32) = (860, 420);
+const SQUARE: (u32, u32) = (760, 760);
 /// So many lines have their names beside them; more would cover the picture.
 const NAMED: usize = 16;
 /// How many intervals a rate is the mean of.
@@ -68,6 +69,53 @@ pub(super) fn bytes(report: &Report) -> Result<String> {
         lines,
         partitions: &report.what_if.partitions,
     })
+}
+
+/// How many bytes went over each link, both ways together, as a square of leaders by leaders.
+///
+/// # Errors
+///
+/// If it cannot be drawn.
+pub(super) fn links(report: &Report) -> Result<String> {
+    let count = report.what_if.leaders;
+    let most = report.links.iter().map(|link| link.payload + link.metadata).max().unwrap_or(0).max(1);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SQUARE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let end = number(count as u64);
+        let mut axes = ChartBuilder::on(&area)
+            .caption(title("MB by link", report), ("sans-serif", 19))
+            .margin(14)
+            .x_label_area_size(46)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..end, end..0.0)?;
+        axes.configure_mesh()
+            .disable_mesh()
+            .x_desc("leader")
+            .y_desc("leader")
+            .axis_desc_style(("sans-serif", 15))
+            .label_style(("sans-serif", 14))
+            .x_labels(count.min(NAMED) + 1)
+            .y_labels(count.min(NAMED) + 1)
+            .x_label_formatter(&|leader| format!("{leader:.0}"))
+            .y_label_formatter(&|leader| format!("{leader:.0}"))
+            .draw()?;
+        for link in &report.links {
+            let sent = link.payload + link.metadata;
+            let shade = COLOURS[0].mix(0.1 + 0.9 * number(sent) / number(most));
+            let (a, b) = (number(link.leaders.0 as u64), number(link.leaders.1 as u64));
+            for (x, y) in [(a, b), (b, a)] {
+                axes.draw_series([Rectangle::new([(x, y), (x + 1.0, y + 1.0)], shade.filled())])?;
+                if count <= NAMED {
+                    let text = format!("{:.2}", number(sent) / 1e6);
+                    axes.draw_series([Text::new(text, (x + 0.1, y + 0.4), ("sans-serif", 13))])?;
+                }
+            }
+        }
+        area.present()?;
+    }
+    Ok(svg)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a point in a picture")]
@@ -149,5 +197,11 @@ mod tests {
             assert!(lag.contains(&format!("leader {leader}")));
         }
         assert!(!lag.contains("leader 3") && bytes.contains("all links"));
+        let links = links(&report).unwrap();
+        assert_eq!(report.links.len(), 3, "{report}");
+        for link in &report.links {
+            let text = format!("{:.2}", number(link.payload + link.metadata) / 1e6);
+            assert!(links.matches(&text).count() >= 2, "{text} on both sides of the diagonal");
+        }
     }
 }

@@ -149,7 +149,12 @@ pub(super) fn run(args: &Args, seed: u64) -> Result<Report> {
     drop(progress);
     if let Some(folder) = &args.svg {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        for (name, picture) in [("lag.svg", chart::lag(&report)?), ("bytes.svg", chart::bytes(&report)?)] {
+        let pictures = [
+            ("lag.svg", chart::lag(&report)?),
+            ("bytes.svg", chart::bytes(&report)?),
+            ("links.svg", chart::links(&report)?),
+        ];
+        for (name, picture) in pictures {
             let file = folder.join(name);
             fs::write(&file, picture).with_context(|| file.display().to_string())?;
             eprintln!("{}", file.display());

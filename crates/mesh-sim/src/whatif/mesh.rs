@@ -10,7 +10,10 @@ use mesh_proto::{
     SessionId, VersionVector,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hasher},
+};
 
 /// How often a leader looks whether there is something to say, in microseconds: as often as the crate `mesh` does.
 const WAKE: u64 = 25_000;
@@ -124,6 +127,8 @@ pub(crate) struct Mesh<T> {
     pub(crate) trouble: Vec<String>,
     /// How many inputs the engines had.
     pub(crate) inputs: u64,
+    /// Of all messages, in the order in which they were sent.
+    trace: DefaultHasher,
 }
 
 /// The id that a leader writes under.
@@ -168,6 +173,7 @@ impl<T> Mesh<T> {
             rng: SmallRng::seed_from_u64(setup.seed),
             trouble: Vec::new(),
             inputs: 0,
+            trace: DefaultHasher::new(),
             setup,
         };
         for leader in 0..mesh.leaders.len() {
@@ -208,6 +214,11 @@ impl<T> Mesh<T> {
     /// What was sent so far, by pairs of leaders.
     pub(crate) fn traffic(&self) -> impl Iterator<Item = ((usize, usize), Traffic)> + '_ {
         self.traffic.iter().map(|(ends, traffic)| (*ends, *traffic))
+    }
+
+    /// Equal for equal runs.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.finish()
     }
 
     /// How long a message takes that is sent now, and does not get lost.
@@ -457,6 +468,9 @@ impl<T> Mesh<T> {
             let Fate { first, second } = link.fate(&mut self.rng);
             [first, second].map(|delay| delay.filter(|_| on_time).map(|delay| now + delay))
         };
+        self.trace.write_u64(now);
+        self.trace.write_u64((from << 32 | to) as u64);
+        self.trace.write(&bytes);
         let traffic = self.traffic.entry((from.min(to), from.max(to))).or_default();
         traffic.frames += copies;
         traffic.payload += copies * payload;

@@ -15,7 +15,7 @@ mod report;
 mod run;
 mod times;
 
-pub use report::{Class, Healed, Report, Sample};
+pub use report::{Between, Class, Healed, Report, Sample};
 pub use times::Times;
 pub(crate) use times::milliseconds;
 

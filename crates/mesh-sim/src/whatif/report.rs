@@ -15,6 +15,8 @@ pub struct Report {
     pub delivery: Times,
     /// The bytes by kind of link.
     pub classes: Vec<Class>,
+    /// The same by link, in the order of the leaders.
+    pub links: Vec<Between>,
     /// The bytes of each element, encoded, once to each other leader.
     pub optimum: u64,
     /// All payload as a multiple of that; `None` if nothing was written.
@@ -29,6 +31,8 @@ pub struct Report {
     pub worst_lag: u64,
     /// How many inputs the engines had.
     pub inputs: u64,
+    /// A hash of all that was sent, and when: the same for the same what-if and seed.
+    pub trace: u64,
     /// What engines found wrong.
     pub trouble: Vec<String>,
     /// The state of things in regular intervals, and at the end.
@@ -42,6 +46,19 @@ pub struct Class {
     pub name: String,
     /// How many of them were used.
     pub links: usize,
+    /// How many frames.
+    pub frames: u64,
+    /// Bytes of encoded elements.
+    pub payload: u64,
+    /// All other bytes.
+    pub metadata: u64,
+}
+
+/// What was sent between two leaders, as in [`Class`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Between {
+    /// The two, the lesser one first.
+    pub leaders: (usize, usize),
     /// How many frames.
     pub frames: u64,
     /// Bytes of encoded elements.
@@ -103,6 +120,7 @@ impl fmt::Display for Report {
         for trouble in &self.trouble {
             writeln!(f, "trouble: {trouble}")?;
         }
+        writeln!(f, "trace {:016x}", self.trace)?;
         match self.converged_after_ms {
             Some(after) if self.converged => writeln!(f, "converged: {after:.0} ms after the last write"),
             _ => writeln!(f, "not converged"),

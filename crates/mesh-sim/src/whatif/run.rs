@@ -1,7 +1,7 @@
 //! One run of a what-if.
 
 use super::{
-    Class, Healed, Report, Sample, Times, Transport, WhatIf,
+    Between, Class, Healed, Report, Sample, Times, Transport, WhatIf,
     mesh::{Cut, Mesh, Setup, Traffic, Turn, replica},
     milliseconds,
 };
@@ -281,6 +281,9 @@ impl Run<'_> {
     fn report(self) -> Report {
         let agrees = self.mesh.agrees();
         let classes = self.classes();
+        let between =
+            |(leaders, Traffic { frames, payload, metadata })| Between { leaders, frames, payload, metadata };
+        let links = self.mesh.traffic().map(between).collect();
         let updates = self.made;
         let length = self.what_if.bytes as u64;
         // An element is written with its length, seven bits a byte.
@@ -303,6 +306,7 @@ impl Run<'_> {
             write: Times::of(self.writes),
             delivery: Times::of(self.deliveries),
             classes,
+            links,
             optimum,
             payload_to_optimum,
             converged: agrees && self.agreed_at.is_some() && self.mesh.trouble.is_empty(),
@@ -310,6 +314,7 @@ impl Run<'_> {
             healed,
             worst_lag: self.worst_lag,
             inputs: self.mesh.inputs,
+            trace: self.mesh.trace(),
             trouble: self.mesh.trouble,
             samples: self.samples,
         }

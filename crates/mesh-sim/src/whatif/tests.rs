@@ -123,3 +123,14 @@ fn what_makes_no_sense_is_refused() {
         assert!(error.to_string().len() > 20, "{error}");
     }
 }
+
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_one_another() {
+    let run = |seed| WhatIf { leaders: 3, seconds: 2, loss: 5.0, seed, ..WhatIf::default() }.run().unwrap();
+    let (one, again, other) = (run(1), run(1), run(2));
+    assert_eq!(one, again);
+    assert_ne!(one.trace, other.trace);
+    let sum = |report: &Report| report.links.iter().map(|link| link.payload + link.metadata).sum::<u64>();
+    let classes: u64 = one.classes.iter().map(|class| class.payload + class.metadata).sum();
+    assert_eq!(sum(&one), classes);
+}
