@@ -172,9 +172,9 @@ impl Checked<'_> {
         match (self.decoded, &self.piece.body) {
             (Some(decoded), _) => *decoded,
             (None, Body::Set { births, deaths }) => {
-                let dot = |at: u64| {
-                    Dot::new(self.origin, if planted::is(Bug::WrongDot) { (at - 1).max(1) } else { at })
-                };
+                let has_before = births.first().is_some_and(|birth| birth.0 > 1);
+                let off = u64::from(planted::is(Bug::WrongDot) && has_before);
+                let dot = |at: u64| Dot::new(self.origin, at - off);
                 let births = births.iter().map(|(at, element)| (dot(*at), element.clone()));
                 let deaths = deaths.iter().map(|(at, killed)| (Dot::new(self.origin, *at), *killed));
                 let slice = Slice::from_parts(births.collect(), deaths.collect());

@@ -142,6 +142,7 @@ impl Keyspace {
             if id == next {
                 self.forget_key(id);
                 self.gone.pop();
+                self.entries.give_back(id);
             }
             return done;
         }
@@ -266,7 +267,7 @@ impl Keyspace {
         // Each batch comes after those that it depends on, so what it ended is there to be ended.
         let seen = self.version.clone();
         let at = Interval { seen: &seen, until: &until };
-        self.keep_own(pieces.iter().filter_map(|(id, ..)| *id));
+        self.keep_own(|_| pieces.iter().filter_map(|(id, ..)| *id).collect());
         for (id, newest, checked) in pieces {
             let id = id.map_or_else(|| self.entry_id(&checked.piece.key), Ok);
             let id = id.expect("the piece was decoded, so its type is known");
@@ -328,9 +329,9 @@ impl Keyspace {
         let at = Interval { seen: &seen, until: &until };
         let whole = floor.is_some();
         let mut mentioned = BTreeSet::new();
+        self.keep_own(|space| pieces.iter().filter_map(|(key, ..)| space.id(key)).collect());
         for (key, newest, piece) in pieces {
             let id = self.entry_id(&key).expect("the piece was decoded, so its type is known");
-            self.keep_own([id]);
             if whole && key.kind == Kind::Set {
                 mentioned.insert(id);
             }
@@ -340,8 +341,9 @@ impl Keyspace {
             self.compared += 1;
             let sets =
                 self.entries.iter().filter(|(id, e)| e.key.kind == Kind::Set && !mentioned.contains(id));
-            for id in sets.map(|(id, _)| id).collect::<Vec<_>>() {
-                self.keep_own([id]);
+            let sets: Vec<KeyId> = sets.map(|(id, _)| id).collect();
+            self.keep_own(|_| sets.clone());
+            for id in sets {
                 self.join(id, Piece::no_survivors(), [], &at, true);
             }
             // Removals that the sender has forgotten and that were new here are unknown here too.

@@ -103,7 +103,7 @@ impl Keyspace {
         let own: Vec<ReplicaId> = own.map(|row| row.0).collect();
         until.extend(own.iter().map(|id| Dot::new(*id, self.version.get(*id))));
         let mut batches: Vec<Batch> =
-            own.iter().map(|id| self.cut_batch(*id, have.get(*id), Vec::new())).collect();
+            own.iter().map(|id| self.cut_batch(*id, have.get(*id), Vec::new(), BTreeMap::new())).collect();
         for piece in batches.iter_mut().flat_map(|batch| &mut batch.pieces) {
             if let Body::Set { deaths, .. } = &mut piece.body {
                 deaths.retain(|(_, killed)| until.contains(*killed));

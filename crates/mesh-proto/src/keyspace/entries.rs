@@ -1,15 +1,18 @@
 //! The values of all keys, in the order in which the keys came.
 
 use super::{Entry, KeyId};
-use std::ops::{Index, Range};
+use std::{
+    collections::BTreeMap,
+    ops::{Index, Range},
+};
 
 /// Entries by their ids, which are given out ascending, and none twice: whoever walks along them misses no new one.
 ///
-/// In pages, so that an entry is found in two steps however many there are. A page whose entries have all gone takes eight
-/// bytes.
+/// In pages: the tree above them is small enough to stay in the caches where the entries do not, and a page whose
+/// entries have all gone is let go of.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    pages: Vec<Option<Box<Page>>>,
+    pages: BTreeMap<usize, Box<Page>>,
     next: KeyId,
     len: usize,
 }
@@ -21,7 +24,7 @@ struct Page {
 }
 
 /// So many ids have a page in common.
-const PAGE: usize = 32;
+const PAGE: usize = 16;
 
 impl Entries {
     pub(super) fn len(&self) -> usize {
@@ -33,48 +36,50 @@ impl Entries {
         self.next
     }
 
-    /// **O(1)** amortised.
+    /// **O(log n)**, as is all that finds one.
     pub(super) fn push(&mut self, entry: Entry) -> KeyId {
         let id = self.next;
         self.next += 1;
         self.len += 1;
-        if self.pages.len() <= id / PAGE {
-            self.pages.push(None);
-        }
-        let page = self.pages[id / PAGE].get_or_insert_default();
+        let page = self.pages.entry(id / PAGE).or_default();
         page.slots[id % PAGE] = Some(entry);
         page.len += 1;
         id
     }
 
     pub(super) fn remove(&mut self, id: KeyId) -> Option<Entry> {
-        let slot = self.pages.get_mut(id / PAGE)?;
-        let page = slot.as_mut()?;
+        let page = self.pages.get_mut(&(id / PAGE))?;
         let entry = page.slots[id % PAGE].take()?;
         page.len -= 1;
         if page.len == 0 {
-            *slot = None;
+            self.pages.remove(&(id / PAGE));
         }
         self.len -= 1;
         Some(entry)
     }
 
+    /// The id that was given out last and of which nobody has heard is as if it had not been.
+    pub(super) fn give_back(&mut self, id: KeyId) {
+        debug_assert!(id + 1 == self.next && self.get(id).is_none(), "{id} is in use");
+        self.next = id;
+    }
+
     #[inline]
     pub(super) fn get(&self, id: KeyId) -> Option<&Entry> {
-        self.pages.get(id / PAGE)?.as_ref()?.slots[id % PAGE].as_ref()
+        self.pages.get(&(id / PAGE))?.slots[id % PAGE].as_ref()
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
-        self.pages.get_mut(id / PAGE)?.as_mut()?.slots[id % PAGE].as_mut()
+        self.pages.get_mut(&(id / PAGE))?.slots[id % PAGE].as_mut()
     }
 
-    /// Those with ids in `range`, ascending. **O(range / 32)**, and what it yields.
+    /// Those with ids in `range`, ascending. **O(log n)**, and what it yields.
     pub(super) fn range(&self, range: Range<KeyId>) -> impl Iterator<Item = (KeyId, &Entry)> {
         let end = range.end.min(self.next);
         let first = range.start.min(end);
-        let pages = (first / PAGE..end.div_ceil(PAGE)).filter_map(|at| Some((at, self.pages[at].as_ref()?)));
-        pages
+        self.pages
+            .range(first / PAGE..end.div_ceil(PAGE))
             .flat_map(|(at, page)| (at * PAGE..).zip(&page.slots))
             .filter(move |(id, _)| (first..end).contains(id))
             .filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
@@ -85,7 +90,7 @@ impl Entries {
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Entry> {
-        self.pages.iter().flatten().flat_map(|page| page.slots.iter().flatten())
+        self.pages.values().flat_map(|page| page.slots.iter().flatten())
     }
 }
 
@@ -106,7 +111,6 @@ mod tests {
     use super::*;
     use crate::{Key, Kind, Registry, keyspace::Stored, value::Value};
     use rand::{RngExt, SeedableRng, rngs::StdRng};
-    use std::collections::BTreeMap;
     use version_vector::VersionVector;
 
     fn entry(n: usize) -> Entry {
@@ -141,6 +145,10 @@ mod tests {
                 assert!(model.iter().all(|(id, n)| entries[*id].hash == *n));
             }
         }
-        assert!(entries.pages.iter().any(Option::is_none), "pages were let go of");
+        assert!(entries.pages.len() < entries.next_id() / PAGE, "pages were let go of");
+        let (next, id) = (entries.next_id(), entries.push(entry(0)));
+        drop(entries.remove(id));
+        entries.give_back(id);
+        assert_eq!(entries.next_id(), next);
     }
 }

@@ -21,8 +21,10 @@ pub(super) struct Uncut {
     /// The update that the pieces are as of.
     last: u64,
     /// Of keys that others have changed since that update.
-    pieces: BTreeMap<KeyId, BatchPiece>,
+    pieces: Kept,
 }
+
+type Kept = BTreeMap<KeyId, BatchPiece>;
 
 impl Keyspace {
     /// From now on `writer` writes here. What it wrote before is merged state, not to be cut.
@@ -38,24 +40,22 @@ impl Keyspace {
     /// Cuts what the leader wrote since it did so last, which depends on `deps`: at the cost of what changed.
     pub(crate) fn cut_own(&mut self, deps: Vec<Dot>) -> Batch {
         let (writer, since) = self.uncut.writer.expect("whoever writes here has begun to");
-        let mut batch = self.cut_batch(writer, since, deps);
-        self.uncut.writer = Some((writer, batch.until));
-        let Uncut { last, pieces, .. } = &mut self.uncut;
-        let kept = std::mem::take(pieces);
-        if *last == batch.until && !kept.is_empty() {
-            batch.pieces.retain(|piece| kept.values().all(|kept| kept.newest != piece.newest));
-            batch.pieces.extend(kept.into_values());
-            batch.pieces.sort_unstable_by_key(|piece| piece.newest);
+        let mut kept = std::mem::take(&mut self.uncut.pieces);
+        if self.uncut.last != self.version.get(writer) {
+            kept.clear();
         }
+        let batch = self.cut_batch(writer, since, deps, kept);
+        self.uncut.writer = Some((writer, batch.until));
         batch
     }
 
-    /// Cuts what `origin` wrote after `since`, with what others have changed of it.
-    pub(super) fn cut_batch(&self, origin: ReplicaId, since: u64, deps: Vec<Dot>) -> Batch {
+    /// Cuts what `origin` wrote after `since`: in these keys as it was `kept`, in others with what others have changed of it.
+    pub(super) fn cut_batch(&self, origin: ReplicaId, since: u64, deps: Vec<Dot>, mut kept: Kept) -> Batch {
         let before = self.before(origin, since);
         let after = (Bound::Excluded(since), Bound::Unbounded);
         let changed = self.index.get(&origin).into_iter().flat_map(|index| index.range(after));
-        let pieces = changed.map(|(_, id)| self.cut_piece(*id, origin, since, &before)).collect();
+        let cut = |id: &KeyId| kept.remove(id).unwrap_or_else(|| self.cut_piece(*id, origin, since, &before));
+        let pieces = changed.map(|(_, id)| id).map(cut).collect();
         let lineage = self.lineages().get(&origin).filter(|lineage| lineage.begins_after(since)).cloned();
         Batch { origin, since, until: self.version.get(origin), deps, lineage, pieces }
     }
@@ -72,7 +72,7 @@ impl Keyspace {
     }
 
     /// Others are about to change these keys: what the leader wrote to them is cut as it is now.
-    pub(super) fn keep_own(&mut self, ids: impl IntoIterator<Item = KeyId>) {
+    pub(super) fn keep_own(&mut self, ids: impl FnOnce(&Self) -> Vec<KeyId>) {
         let Some((writer, since)) = self.uncut.writer else { return };
         let last = self.version.get(writer);
         if last <= since || planted::is(Bug::LaterChangesCut) {
@@ -83,7 +83,7 @@ impl Keyspace {
             self.uncut.pieces.clear();
         }
         let mut before = None;
-        for id in ids {
+        for id in ids(self) {
             let is_uncut = |id| self.entries.get(id).is_some_and(|entry| entry.newest.get(writer) > since);
             if is_uncut(id) && !self.uncut.pieces.contains_key(&id) {
                 let before = before.get_or_insert_with(|| self.before(writer, since));
@@ -96,18 +96,30 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
+    use super::Kept;
     use crate::{
         Config, Engine, Identity, Now, Op, Recovery, Registry, SessionId,
         batch::{Batch, Body},
     };
     use crdt_core::{Dot, ReplicaId};
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
     use std::sync::Arc;
 
     const LINK: SessionId = SessionId(0);
 
-    fn open(n: u64) -> Engine {
+    fn open(n: u64, config: Config) -> Engine {
         let identity = Identity { cluster: "c".into(), name: format!("n{n}"), replica: ReplicaId::new(n) };
-        Engine::recover(Config::default(), identity, Recovery::new(Registry::new(), n)).unwrap()
+        Engine::recover(config, identity, Recovery::new(Registry::new(), n)).unwrap()
+    }
+
+    /// Two leaders with a connection between them.
+    fn pair(config: Config) -> (Engine, Engine) {
+        let (mut ann, mut bob) = (open(1, config), open(2, Config::default()));
+        let (from_ann, from_bob) = (ann.hello(), bob.hello());
+        let now = Now { wall: 1, mono: 1 };
+        ann.connect(LINK, &from_ann, from_bob.clone(), now).unwrap();
+        bob.connect(LINK, &from_bob, from_ann, now).unwrap();
+        (ann, bob)
     }
 
     /// Writes to registers and commits.
@@ -146,12 +158,7 @@ mod tests {
 
     #[test]
     fn what_others_do_after_an_update_is_neither_in_its_batch_nor_depended_on() {
-        let (mut ann, mut bob) = (open(1), open(2));
-        let (from_ann, from_bob) = (ann.hello(), bob.hello());
-        let now = Now { wall: 1, mono: 1 };
-        ann.connect(LINK, &from_ann, from_bob.clone(), now).unwrap();
-        bob.connect(LINK, &from_bob, from_ann, now).unwrap();
-
+        let (mut ann, mut bob) = pair(Config::default());
         assign(&mut ann, &["a", "b", "c"], 10);
         assign(&mut bob, &["b", "c", "d"], 20);
         tell(&mut bob, &mut ann, 20);
@@ -181,5 +188,61 @@ mod tests {
         assign(&mut ann, &["h"], 70);
         let third = cut(&mut ann, 5);
         assert_eq!(third[0].deps, [Dot::new(ReplicaId::new(2), 6)], "what came after the second");
+    }
+
+    fn some_op(rng: &mut StdRng) -> Op {
+        let element = |rng: &mut StdRng| vec![rng.random_range(0..3u8)];
+        match rng.random_range(0..6) {
+            0 => Op::Increment(1),
+            1 | 2 => Op::Assign(element(rng)),
+            3 => Op::Add(vec![element(rng), b"x".to_vec()]),
+            4 => Op::Remove(vec![element(rng)]),
+            _ => Op::Clear,
+        }
+    }
+
+    /// Against a batch that is cut with each update and thrown away when the next is made.
+    #[test]
+    fn a_batch_is_what_it_was_with_its_last_update_whatever_came_since() {
+        let mut kept = 0;
+        for seed in 0..300 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (mut ann, mut bob) = pair(Config { min_deaths: 0, ..Config::default() });
+            let me = ann.identity.replica;
+            let mut expected = Vec::new();
+            for at in 2..120 {
+                let now = Now { wall: at, mono: at };
+                let write = |engine: &mut Engine, rng: &mut StdRng| {
+                    let (op, name) = (some_op(rng), rng.random_range(0..2));
+                    engine.write(&format!("{} {name}", op.kind()), &op, None, now).unwrap().events > 0
+                };
+                let as_of_now = |ann: &Engine| {
+                    ann.space.cut_batch(me, ann.space.cut_until(), Vec::new(), Kept::new()).pieces
+                };
+                match rng.random_range(0..10) {
+                    0..3 => {
+                        if write(&mut ann, &mut rng) {
+                            expected = as_of_now(&ann);
+                        }
+                    }
+                    3..8 => {
+                        write(&mut bob, &mut rng);
+                        commit(&mut bob, at);
+                        tell(&mut bob, &mut ann, at);
+                    }
+                    _ => {
+                        commit(&mut ann, at);
+                        let since = ann.space.cut_until();
+                        let now = as_of_now(&ann);
+                        if let [batch] = &cut(&mut ann, since)[..] {
+                            assert_eq!(batch.pieces, expected, "seed {seed}, at {at}");
+                            kept += usize::from(now != expected);
+                        }
+                        tell(&mut ann, &mut bob, at);
+                    }
+                }
+            }
+        }
+        assert!(kept > 200, "{kept} would have been others if they had been cut late");
     }
 }
