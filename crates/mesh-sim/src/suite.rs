@@ -60,6 +60,7 @@ pub struct Report {
     /// The failure with the smallest seed, shrunk.
     pub failure: Option<Failure>,
     /// A hash of all that was said, over all seeds in their order.
+    #[serde(serialize_with = "crate::whatif::hexadecimal")]
     pub trace: u64,
     /// The time that it took, in seconds, and what all threads together used of processors; without shrinking.
     pub seconds: f64,

@@ -348,6 +348,8 @@ impl Actor {
                     let me = self.engine.identity().replica;
                     let why = WriteError::Forked { replica: me, from };
                     error!(leader, %why, "this leader takes no more writes");
+                    // Of several times the first one counts.
+                    let _ = self.core.forked.set(why.to_string());
                 }
                 Event::Reconciled { peer, keys, repairs } => {
                     let named =

@@ -1,7 +1,7 @@
 //! What the parts of a running leader share, and what they say to its engine.
 
 use crate::{
-    LeaderConfig, LinkReport, Peer, TopologyReport,
+    LeaderConfig, LinkReport, Peer, Problem, TopologyReport,
     clock::Clock,
     disk::Disk,
     error::LeaderError,
@@ -47,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) graph: watch::Receiver<Graph>,
     /// While the leader has lost its causal metadata: the updates that it waits for and nobody connected has.
     pub(crate) lost: watch::Receiver<Option<VersionVector>>,
+    /// Why the leader takes no more writes although it goes on, once it is so: another run has made other updates under its id.
+    pub(crate) forked: OnceLock<String>,
     /// Why the leader has stopped, once it has.
     pub(crate) stopped: watch::Receiver<Option<Arc<str>>>,
     /// Ends everything.
@@ -121,7 +123,15 @@ impl Core {
         let connected = self.connected.borrow().clone();
         let links = self.links().iter().map(|link| link.report(&connected)).collect();
         let (me, now) = (&self.config.name, self.clock.uptime_ms());
-        Seen { me, found, graph: &self.graph.borrow(), links, now }.report()
+        let mut report = Seen { me, found, graph: &self.graph.borrow(), links, now }.report();
+        if let Some(why) = self.forked.get() {
+            report.problems.push(Problem {
+                code: "two-histories".into(),
+                leaders: vec![me.clone()],
+                text: format!("{me} takes no more writes: {why}"),
+            });
+        }
+        report
     }
 
     /// The error of a leader whose engine has gone.

@@ -80,6 +80,7 @@ pub(crate) async fn start(
         connected: connections,
         graph: graphs,
         lost: losses,
+        forked: OnceLock::new(),
         stopped: stops,
         disconnect: shutdown.child_token(),
         shutdown,

@@ -31,7 +31,8 @@ pub struct Status {
     pub merged_events: u64,
     /// How long ago it was started, in ms.
     pub uptime_ms: u64,
-    /// The peers that this leader keeps a link to or has met since the start, by name.
+    /// The peers that this leader keeps a link to or is connected to, by name. Without a topology, also those that it has
+    /// met since the start: they may dial it again.
     pub peers: Vec<PeerReport>,
     /// How the leaders are connected, and what is wrong with that.
     pub topology: TopologyReport,
@@ -118,7 +119,10 @@ fn peers(core: &Core, view: &View<'_>) -> Vec<PeerReport> {
         report.problem = problem.filter(|_| !report.connected);
         reports.push(report);
     }
-    reports.extend(met.values().map(|peer| PeerReport::met(core, peer)));
+    // With a topology both ends keep up a link, so whoever else was met is no peer any more: what it has does not come here.
+    let may_dial = look(&core.config, engine).plan.topology.is_none();
+    let others = met.values().filter(|peer| may_dial || peer.session.is_some());
+    reports.extend(others.map(|peer| PeerReport::met(core, peer)));
     for report in &mut reports {
         let refusal = report.replica.and_then(|replica| view.refusals.get(&replica));
         report.problem = report.problem.take().or_else(|| refusal.cloned());

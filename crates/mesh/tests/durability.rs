@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{addr, config, config_in, converge, deadline, peer, until, with_peers};
+use common::{addr, client::Client, config, config_in, converge, deadline, peer, until, with_peers};
 use mesh::{
     Leader, LeaderError, MemoryStore, Op, RedbStore, StartError, Status, Store, StoreError, WriteError,
 };
@@ -331,6 +331,10 @@ async fn a_leader_that_was_set_back_and_then_written_to_is_named_and_stopped() {
     assert!(problem(&status).unwrap().contains("from its update 2 on"), "{:?}", problem(&status));
     let refused = a.add("set", "more").await.unwrap_err();
     assert!(matches!(refused, LeaderError::Refused(WriteError::Forked { from: 2, .. })), "{refused:?}");
+    let problems = a.status().await.unwrap().topology.problems;
+    assert!(problems.iter().any(|problem| problem.code == "two-histories"), "{problems:?}");
+    let (status, code, _) = Client::of(&a).await.refused("GET", "/healthz", "").await;
+    assert_eq!((status, &*code), (503, "stopped"), "who routes writes should know");
     assert_eq!(a.members("set").await.unwrap(), [&b"old"[..], b"only here"], "it can still be read");
     assert_eq!(b.members("set").await.unwrap(), [&b"lost as well"[..], b"lost here", b"old"]);
 }

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod times;
 
+pub(crate) use report::hexadecimal;
 pub use report::{Between, Class, Healed, Report, Sample};
 pub use times::Times;
 pub(crate) use times::milliseconds;

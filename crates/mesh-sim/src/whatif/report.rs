@@ -32,11 +32,18 @@ pub struct Report {
     /// How many inputs the engines had.
     pub inputs: u64,
     /// A hash of all that was sent, and when: the same for the same what-if and seed.
+    #[serde(serialize_with = "hexadecimal")]
     pub trace: u64,
     /// What engines found wrong.
     pub trouble: Vec<String>,
     /// The state of things in regular intervals, and at the end.
     pub samples: Vec<Sample>,
+}
+
+/// As text: not every program that reads JSON has all 64 bits.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so it is called")]
+pub(crate) fn hexadecimal<S: serde::Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{hash:016x}"))
 }
 
 /// What was sent on some links, in encoded frames; what TCP sent again included.

@@ -22,6 +22,9 @@ pub(super) async fn healthz(State(leader): State<Leader>) -> Result<Response, Ap
     if let Some(reason) = leader.stop_reason() {
         return Err(ApiError::stopped(format!("the leader has stopped: {reason}")));
     }
+    if let Some(why) = leader.core.forked.get() {
+        return Err(ApiError::stopped(why));
+    }
     leader.core.check_metadata()?;
     Ok(json(&Health { status: "ok" }))
 }

@@ -61,7 +61,7 @@ pub struct LinkReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What it is, for programs: `unreached`, `ring-broken`, `hub-down`, `gateway-down`, `regions-apart`, `link-missing`,
-    /// `not-a-member` or `unknown-topology`.
+    /// `not-a-member`, `unknown-topology` or `two-histories`.
     pub code: String,
     /// The leaders that it is about.
     pub leaders: Vec<String>,
