@@ -20,6 +20,8 @@ use ureq::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a leader may take for a whole reply. A write waits for the disk, so this is generous.
 const REPLY: Duration = Duration::from_secs(30);
+/// How much longer than it was given a leader may take to say that it has not got there.
+const LATE: Duration = Duration::from_secs(2);
 /// The longest reply that is read, in bytes: something else than a leader may answer, and never stop.
 const LONGEST_REPLY: u64 = 4 << 30;
 
@@ -97,6 +99,16 @@ pub(crate) struct Session {
     pub(crate) within: Option<Duration>,
 }
 
+impl Session {
+    /// How long a reply is waited for.
+    fn patience(&self, attempt: Attempt<'_>) -> Duration {
+        match (attempt, self.within) {
+            (Attempt::Read, Some(within)) => within + LATE,
+            (_, within) => REPLY + within.unwrap_or_default(),
+        }
+    }
+}
+
 /// A write was sent and got no whole reply: it is not known whether it is durable.
 #[derive(Debug)]
 pub(crate) struct NoReply(String);
@@ -137,7 +149,7 @@ impl Client {
             // A leader is reached directly: a proxy for the web knows nothing of it.
             .proxy(None)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(REPLY + session.within.unwrap_or_default()))
+            .timeout_global(Some(session.patience(Attempt::Write { key: None })))
             .build()
             .into();
         Self { api, agent, session }
@@ -150,8 +162,9 @@ impl Client {
 
     /// Reads. Changes nothing, whatever happens.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Reply<T>> {
-        let response = self.agent.get(self.url(path)).call();
-        self.understand(response, Attempt::Read)
+        let timeout = Some(self.session.patience(Attempt::Read));
+        let request = self.agent.get(self.url(path)).config().timeout_global(timeout).build();
+        self.understand(request.call(), Attempt::Read)
     }
 
     /// Writes with POST.
@@ -289,7 +302,8 @@ impl Client {
             _ => {
                 let missing = match &error {
                     ureq::Error::Timeout(_) => {
-                        format!("no whole reply came from {api} within {} s", REPLY.as_secs())
+                        let seconds = self.session.patience(attempt).as_secs_f64();
+                        format!("no whole reply came from {api} within {seconds} s")
                     }
                     other => format!("the connection to {api} broke before the reply was complete ({other})"),
                 };

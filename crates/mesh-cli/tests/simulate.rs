@@ -92,6 +92,7 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
         (&["--suite", "speed"][..], &["speed", "economy", "faults", "leaders"][..]),
         (&["--suite", "leaders", "--ops", "5"], &["--ops", "--suite"]),
         (&["--suite", "leaders", "--seeds", "5"], &["--seeds", "faults"]),
+        (&["--suite", "faults", "--seed", "18446744073709551615", "--seeds", "3"], &["no 3 seeds from 1844"]),
         (&["--seeds", "5"], &["--suite"]),
         (&["--suite", "faults", "--seeds", "0"], &["--seeds"]),
         (&["--suite", "faults", "--jobs", "0"], &["--jobs"]),

@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(Suite::Faults) => {
             let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
             let seeds = seeds.unwrap_or(mesh_sim::ENOUGH_SEEDS);
-            if seeds == 0 || seed.checked_add(seeds).is_none() {
+            if seed.checked_add(seeds).is_none() {
                 return Err(Usage(format!("there are no {seeds} seeds from {seed} on")).into());
             }
             say(&format!("{seeds} seeds on {jobs} threads"));

@@ -316,6 +316,16 @@ fn fake_server(reply: &'static str) -> String {
 }
 
 #[test]
+fn who_waits_for_a_leader_that_hangs_waits_little_longer_than_it_said() {
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let api = silent.local_addr().expect("an address").to_string();
+    let token = format!("{}:1", "0".repeat(15) + "a");
+    run(&["counter", "get", "visits", "--api", &api, "--after", &token, "--within", "100ms"])
+        .failed(1, &["no whole reply came from", &api, "within 2.1 s"]);
+}
+
+#[test]
 fn another_kind_of_server_is_named_as_such() {
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";
     let not_found = "HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnot found";
