@@ -238,7 +238,7 @@ impl<E> Births<E> {
     /// How many live births of a row have a counter above `known`.
     pub(crate) fn count_after(&self, row: &Row, known: u64) -> usize {
         if known == 0 {
-            return row.live;
+            return row.live as usize;
         }
         self.chunks_after(row, known).map(|chunk| chunk.after(known).1.len()).sum()
     }
@@ -317,7 +317,7 @@ impl<E> Births<E> {
         let count = count.min(u64::from(room)) as u32;
         self.chunks[chunk as usize].put(slot, first, elements.by_ref().take(count as usize));
         let row = self.row_mut(row);
-        (row.live, row.last_birth) = (row.live + count as usize, first + u64::from(count - 1));
+        (row.live, row.last_birth) = (row.live + count, first + u64::from(count - 1));
         (Handle::new(chunk, slot), count)
     }
 
@@ -374,7 +374,7 @@ impl<E> Births<E> {
     pub(crate) fn remove(&mut self, row: u32, handle: Handle) -> E {
         let Births { chunks, free, rows, .. } = self;
         let row = &mut rows[row as usize];
-        (row.live, row.died) = (row.live - 1, row.died + 1);
+        (row.live, row.died) = (row.live - 1, row.died.saturating_add(1));
         let is_last = row.tail.1 == handle.chunk();
         let chunk = &mut chunks[handle.chunk() as usize];
         let element = chunk.remove(handle.slot(), is_last);
@@ -391,7 +391,7 @@ impl<E> Births<E> {
     /// Whether a row's chunks are so thinly filled that it should be rebuilt.
     pub(crate) fn is_thin(&self, row: u32) -> bool {
         let row = self.row(row);
-        let is_thin = row.chunk_count() * SLOTS as usize > row.live * 3 + 2 * SLOTS as usize;
+        let is_thin = row.chunk_count() * SLOTS as usize > row.live as usize * 3 + 2 * SLOTS as usize;
         // Births very far apart fill no chunk, however often they are packed. A row has at most one chunk for each that
         // lives or died since the last time: when as many died as live, they have paid for the next.
         is_thin && row.died >= row.live
@@ -427,9 +427,12 @@ impl<E> Births<E> {
         let mut old = mem::replace(&mut self.chunks, Vec::with_capacity(used));
         (self.owners, self.free) = (Vec::with_capacity(used), Vec::new());
         for (row, number) in self.rows.iter_mut().zip(0..) {
-            row.earlier.shrink_to_fit();
             let tail = Some(&mut row.tail.1).filter(|tail| **tail != NONE);
-            for chunk in row.earlier.iter_mut().map(|(_, chunk)| chunk).chain(tail) {
+            let earlier = row.earlier.get_mut().map(|earlier| {
+                earlier.shrink_to_fit();
+                earlier.iter_mut().map(|(_, chunk)| chunk)
+            });
+            for chunk in earlier.into_iter().flatten().chain(tail) {
                 let settled = mem::replace(&mut old[*chunk as usize], Chunk::new(0));
                 *chunk = self.chunks.len() as u32;
                 self.chunks.push(settled);

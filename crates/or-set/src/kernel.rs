@@ -122,12 +122,13 @@ impl<E> Kernel<E> {
         let before = self.deaths;
         for row in self.births.rows_mut() {
             let count = row.deaths_known(up_to(row.id, &row.deaths));
-            if let Some((last, _)) = row.deaths.drain(..count).next_back() {
+            let Some(deaths) = row.deaths.get_mut() else { continue };
+            if let Some((last, _)) = deaths.drain(..count).next_back() {
                 floor(Dot::new(row.id, last));
             }
             self.deaths -= count;
-            if row.deaths.capacity() / 2 > row.deaths.len() {
-                row.deaths.shrink_to(row.deaths.len() / 2 * 3);
+            if deaths.capacity() / 2 > deaths.len() {
+                deaths.shrink_to(deaths.len() / 2 * 3);
             }
         }
         before - self.deaths

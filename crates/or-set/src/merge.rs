@@ -68,6 +68,28 @@ impl<E: Eq + Hash> Kernel<E> {
         grew
     }
 
+    /// As [`apply`](Kernel::apply) of a slice that has these births, ascending, and nothing else. Those that are new are
+    /// cloned.
+    pub fn apply_births<'a>(
+        &mut self,
+        births: impl Iterator<Item = (Dot, &'a E)>,
+        seen: &VersionVector,
+        watch: &mut impl FnMut(Change<'_, E>),
+    ) -> bool
+    where
+        E: Clone + 'a,
+    {
+        let (mut grew, mut known) = (false, None);
+        for (dot, element) in births {
+            let seen = match known {
+                Some((replica, counter)) if replica == dot.replica => counter,
+                _ => known.insert((dot.replica, seen.get(dot.replica))).1,
+            };
+            grew |= dot.counter > seen && self.take(dot, element.clone(), watch);
+        }
+        grew
+    }
+
     /// As [`apply`](Kernel::apply), cloning those births that are new.
     pub(crate) fn apply_ref(
         &mut self,
@@ -219,10 +241,13 @@ impl<E: Eq + Hash> Kernel<E> {
         let row = self.births.open(replica);
         let deaths = after(known.max(self.births.row(row).last_death()));
         let count = deaths.len();
+        if count == 0 {
+            return false;
+        }
         self.kill_all(deaths.clone().map(|death| death.1), watch);
         self.births.row_mut(row).deaths.extend(deaths);
         self.deaths += count;
-        count > 0
+        true
     }
 
     /// Appends to the births of the dot's replica; false, and nothing has happened, if they are already that far.

@@ -7,7 +7,7 @@ use crate::{
     births::Births,
     kernel::{Change, Kernel},
 };
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::{hash::Hash, mem};
 use crdt_core::Dot;
 
@@ -48,7 +48,7 @@ impl<E: Eq + Hash> Kernel<E> {
         let mut grew = self.kill_all(deaths.iter().map(|death| death.1), watch);
         for of_replica in deaths.chunk_by(|one, other| one.0.replica == other.0.replica) {
             let row = self.births.open(of_replica[0].0.replica);
-            let log = &mut self.births.row_mut(row).deaths;
+            let log: &mut VecDeque<(u64, Dot)> = &mut self.births.row_mut(row).deaths;
             let before = log.len();
             let mut all: Vec<(u64, Dot)> = mem::take(log).into();
             all.extend(of_replica.iter().map(|(event, killed)| (event.counter, *killed)));

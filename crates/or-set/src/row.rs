@@ -1,4 +1,5 @@
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque};
+use core::ops::{Deref, DerefMut};
 use crdt_core::{Dot, ReplicaId};
 
 /// The number of no chunk.
@@ -12,29 +13,73 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) struct Row {
     pub(crate) id: ReplicaId,
     /// Its chunks of births but the last, each with its first counter: a search must not visit the chunks themselves.
-    pub(crate) earlier: VecDeque<(u64, u32)>,
+    pub(crate) earlier: Seldom<(u64, u32)>,
     /// The last one, which takes the next birth: many rows have no other. Its number is [`NONE`] if there is none.
     pub(crate) tail: (u64, u32),
     /// How many of its births live.
-    pub(crate) live: usize,
-    /// How many have died since the chunks were last rebuilt.
-    pub(crate) died: usize,
+    pub(crate) live: u32,
+    /// How many have died since the chunks were last rebuilt, as far as it can count.
+    pub(crate) died: u32,
     /// The counter of its last birth, dead or alive; 0 for none.
     pub(crate) last_birth: u64,
     /// The events that ended a dot, each with the dot it ended; a clear ends many with one event.
-    pub(crate) deaths: VecDeque<(u64, Dot)>,
+    pub(crate) deaths: Seldom<(u64, Dot)>,
+}
+
+/// A list that most rows do not need: while nothing was ever put in, it takes a word. Most sets of a mesh are small, and
+/// have as many rows as elements.
+#[allow(clippy::box_collection)] // The list itself takes four words.
+#[derive(Clone, Debug)]
+pub(crate) struct Seldom<T>(Option<Box<VecDeque<T>>>);
+
+impl<T> Seldom<T> {
+    const fn new() -> Self {
+        Seldom(None)
+    }
+
+    /// The list itself, if there is one.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut VecDeque<T>> {
+        self.0.as_deref_mut()
+    }
+
+    fn take(&mut self) -> VecDeque<T> {
+        self.0.take().map_or_else(VecDeque::new, |list| *list)
+    }
+}
+
+impl<T> Default for Seldom<T> {
+    fn default() -> Self {
+        Seldom::new()
+    }
+}
+
+impl<T> Deref for Seldom<T> {
+    type Target = VecDeque<T>;
+
+    #[inline]
+    fn deref(&self) -> &VecDeque<T> {
+        self.0.as_deref().unwrap_or(const { &VecDeque::new() })
+    }
+}
+
+/// To put something in.
+impl<T> DerefMut for Seldom<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut VecDeque<T> {
+        self.0.get_or_insert_default()
+    }
 }
 
 impl Row {
     pub(crate) const fn new(id: ReplicaId) -> Self {
         Row {
             id,
-            earlier: VecDeque::new(),
+            earlier: Seldom::new(),
             tail: (0, NONE),
             live: 0,
             died: 0,
             last_birth: 0,
-            deaths: VecDeque::new(),
+            deaths: Seldom::new(),
         }
     }
 
@@ -74,7 +119,7 @@ impl Row {
     /// Takes out all chunks.
     pub(crate) fn take_chunks(&mut self) -> impl Iterator<Item = u32> + use<> {
         let tail = core::mem::replace(&mut self.tail, (0, NONE)).1;
-        let earlier = core::mem::take(&mut self.earlier).into_iter().map(|(_, chunk)| chunk);
+        let earlier = self.earlier.take().into_iter().map(|(_, chunk)| chunk);
         earlier.chain(Some(tail).filter(|tail| *tail != NONE))
     }
 
