@@ -1,7 +1,8 @@
 //! What one leader wrote, cut by itself and passed on unchanged.
 
 use crate::{
-    BadPiece, Key, Kind, Registry,
+    BadPiece, Kind, Registry,
+    key::Interned,
     lineage::Lineage,
     planted::{self, Bug},
     value::{Blob, Interval, Piece, Value},
@@ -11,10 +12,12 @@ use g_counter::GCounter;
 use lww_register::{HybridTime, LwwRegister, Stamp};
 use or_set::Slice;
 use pn_counter::PnCounter;
+use smallvec::SmallVec;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
+use version_vector::VersionVector;
 
 /// The updates of one leader with the counters `(since, until]`, as pieces of state.
 ///
@@ -43,7 +46,7 @@ pub(crate) struct Batch {
 /// One key's part of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BatchPiece {
-    pub(crate) key: Key,
+    pub(crate) key: Interned,
     /// The counter of the origin's newest update in the value.
     pub(crate) newest: u64,
     pub(crate) body: Body,
@@ -60,13 +63,16 @@ pub(crate) enum Body {
     Register(Option<Written>),
     Set {
         /// Counters of adds that live, ascending, with the elements.
-        births: Vec<(u64, Blob)>,
+        births: Births,
         /// What the origin's events have ended, ascending.
         deaths: Vec<(u64, Dot)>,
     },
     /// The whole value, encoded.
     Custom(Blob),
 }
+
+/// Mostly there is one.
+pub(crate) type Births = SmallVec<[(u64, Blob); 1]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -167,21 +173,23 @@ fn check_set(
 }
 
 impl Checked<'_> {
-    /// As a piece of a delta.
-    pub(crate) fn into_piece(self) -> Piece {
-        match (self.decoded, &self.piece.body) {
-            (Some(decoded), _) => *decoded,
-            (None, Body::Set { births, deaths }) => {
-                let has_before = births.first().is_some_and(|birth| birth.0 > 1);
-                let off = u64::from(planted::is(Bug::WrongDot) && has_before);
-                let dot = |at: u64| Dot::new(self.origin, at - off);
-                let births = births.iter().map(|(at, element)| (dot(*at), element.clone()));
-                let deaths = deaths.iter().map(|(at, killed)| (Dot::new(self.origin, *at), *killed));
-                let slice = Slice::from_parts(births.collect(), deaths.collect());
-                Piece::Set(slice.expect("the order is checked"))
-            }
+    /// Joins it to a value, as [`Value::apply`] does.
+    pub(crate) fn apply(self, value: &mut Value, at: &Interval<'_>, seed: u64, hash: &mut u64) -> bool {
+        let (births, deaths) = match (self.decoded, &self.piece.body) {
+            (Some(decoded), _) => return value.apply(*decoded, at, seed, hash),
+            (None, Body::Set { births, deaths }) => (births, deaths),
             (None, _) => unreachable!("only sets are not decoded"),
+        };
+        let has_before = births.first().is_some_and(|birth| birth.0 > 1);
+        let off = u64::from(planted::is(Bug::WrongDot) && has_before);
+        let births = births.iter().map(|(at, element)| (Dot::new(self.origin, at - off), element));
+        if deaths.is_empty() {
+            return value.apply_births(births, at, seed, hash);
         }
+        let births = births.map(|(dot, element)| (dot, element.clone()));
+        let deaths = deaths.iter().map(|(at, killed)| (Dot::new(self.origin, *at), *killed));
+        let slice = Slice::from_parts(births.collect(), deaths.collect());
+        value.apply(Piece::Set(slice.expect("the order is checked")), at, seed, hash)
     }
 }
 
@@ -212,16 +220,22 @@ impl Body {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     batches: BTreeMap<ReplicaId, VecDeque<Logged>>,
-    /// The origins in the order of arrival.
+    /// The origins in the order of arrival: for each time one is here, its oldest batch goes.
     order: VecDeque<ReplicaId>,
+    /// What nobody will ask for.
+    known: VersionVector,
     bytes: usize,
 }
 
-/// A batch, and where it begins and ends: what is looked for is found without looking into batches.
+/// So many batches are freed at a time while nothing comes.
+const FEW: usize = 64;
+
+/// A batch, where it begins and ends, and its size: what is looked for is found without looking into batches.
 #[derive(Debug)]
 struct Logged {
     since: u64,
     until: u64,
+    bytes: usize,
     batch: Arc<Batch>,
 }
 
@@ -244,13 +258,41 @@ impl Log {
         if of_origin.get(at).is_some_and(|other| other.until == until || other.since < until) {
             return;
         }
-        self.bytes += batch.bytes();
+        let bytes = batch.bytes();
+        self.bytes += bytes;
         self.order.push_back(origin);
-        of_origin.insert(at, Logged { since, until, batch });
+        of_origin.insert(at, Logged { since, until, bytes, batch });
         while self.bytes > limit {
             let Some(origin) = self.order.pop_front() else { break };
             let oldest = self.batches.get_mut(&origin).and_then(VecDeque::pop_front);
-            self.bytes -= oldest.map_or(0, |oldest| oldest.batch.bytes());
+            self.bytes -= oldest.map_or(0, |oldest| oldest.bytes);
+        }
+        self.forget_some(2);
+    }
+
+    /// The origins of which there are batches.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = ReplicaId> {
+        self.batches.iter().filter(|(_, of_origin)| !of_origin.is_empty()).map(|(id, _)| *id)
+    }
+
+    /// From now on nobody will ask for batches that end at or before what `known` has of their origin: they go, some now and
+    /// the others as more come, so that nobody waits for a whole log to be freed.
+    pub(crate) fn forget_known(&mut self, known: VersionVector) {
+        self.known = known;
+        self.forget_some(FEW);
+    }
+
+    /// Drops up to `most` of the oldest batches, as long as they are known everywhere.
+    fn forget_some(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(origin) = self.order.front().copied() else { break };
+            // One that has none any more is as good as gone.
+            if let Some(of_origin) = self.batches.get_mut(&origin).filter(|all| !all.is_empty()) {
+                let known = self.known.get(origin);
+                let Some(oldest) = of_origin.pop_front_if(|oldest| oldest.until <= known) else { break };
+                self.bytes -= oldest.bytes;
+            }
+            self.order.pop_front();
         }
     }
 
@@ -258,7 +300,7 @@ impl Log {
     pub(crate) fn forget(&mut self, origin: ReplicaId, since: u64) {
         let Some(of_origin) = self.batches.get_mut(&origin) else { return };
         while let Some(last) = of_origin.pop_back_if(|last| last.until > since) {
-            self.bytes -= last.batch.bytes();
+            self.bytes -= last.bytes;
         }
     }
 
@@ -285,10 +327,11 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Key;
 
     fn batch(since: u64, until: u64) -> Arc<Batch> {
         let (origin, key) = (ReplicaId::new(1), Key::new(Kind::GCounter, "n"));
-        let pieces = vec![BatchPiece { key, newest: until, body: Body::GCounter(until) }];
+        let pieces = vec![BatchPiece { key: key.into(), newest: until, body: Body::GCounter(until) }];
         Arc::new(Batch { origin, since, until, deps: Vec::new(), lineage: None, pieces })
     }
 
@@ -310,5 +353,45 @@ mod tests {
         assert_eq!((untils(&log, 3), untils(&log, 11)), (vec![], vec![12, 13]));
         assert_eq!(log.bytes(), 2 * one);
         assert_eq!(log.after(ReplicaId::new(2), 0).count(), 0);
+    }
+
+    #[test]
+    fn what_is_known_everywhere_is_forgotten_little_by_little_and_the_rest_stays_bounded() {
+        let mut log = Log::default();
+        let (one, known) =
+            (batch(0, 1).bytes(), |until: u64| [(ReplicaId::new(1), until)].into_iter().collect());
+        let held = |log: &Log| (log.bytes() / one, log.order.len(), log.batches[&ReplicaId::new(1)].len());
+        for until in 1..=200 {
+            log.push(batch(until - 1, until), 200 * one);
+        }
+        log.forget_known(known(10));
+        assert_eq!(held(&log), (190, 190, 190));
+        log.forget_known(known(150));
+        assert_eq!(held(&log), (126, 126, 126), "some at a time");
+        for until in 201..=276 {
+            log.push(batch(until - 1, until), 200 * one);
+        }
+        assert_eq!(held(&log), (126, 126, 126), "all up to 150, as others came");
+        assert_eq!(log.after(ReplicaId::new(1), 150).count(), 126);
+        for until in 277..=400 {
+            log.push(batch(until - 1, until), 200 * one);
+        }
+        assert_eq!(held(&log), (200, 200, 200), "nobody has what came since");
+        log.forget(ReplicaId::new(1), 210);
+        log.forget_known(known(210));
+        assert_eq!(held(&log), (0, 136, 0));
+        (0..3).for_each(|_| log.forget_known(known(210)));
+        assert_eq!(log.order.len(), 0, "also of what went otherwise");
+    }
+
+    #[test]
+    fn one_goes_for_one_that_comes_in_whatever_order() {
+        let mut log = Log::default();
+        let one = batch(0, 1).bytes();
+        let untils = [20].into_iter().chain(1..20).chain(21..=40);
+        for (count, until) in (1..).zip(untils) {
+            log.push(batch(until - 1, until), 20 * one);
+            assert_eq!((log.bytes() / one, log.order.len()), (count.min(20), count.min(20)));
+        }
     }
 }

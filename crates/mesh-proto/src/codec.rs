@@ -10,7 +10,12 @@ const USUAL: usize = 128;
 ///
 /// Writing to memory cannot fail; a type of the user's own whose `Serialize` returns an error is broken, and panics here.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(value, Vec::with_capacity(USUAL))
+    encode_within(value, USUAL)
+}
+
+/// As [`encode`], of what is about so long.
+pub(crate) fn encode_within(value: &impl Serialize, bytes: usize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::with_capacity(bytes))
         .expect("a Serialize that fails is a mistake in the program")
 }
 

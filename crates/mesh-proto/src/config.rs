@@ -15,8 +15,8 @@ pub struct Config {
     /// where that one is gone, or has lost it, it comes that much later. What is here and depends on what is not is waited
     /// with four times as long.
     pub patience: u64,
-    /// How many bytes of the latest updates are kept in the form in which they are passed on (default 4 MiB). Who lacks
-    /// older ones is brought up to date with merged state.
+    /// How many bytes of the latest updates that some peer is not known to have are kept in the form in which they are
+    /// passed on (default 4 MiB). Who lacks others is brought up to date with merged state.
     pub retain: usize,
     /// Whether a connection delivers what is sent on it in order, or breaks (default true). Otherwise messages may be lost,
     /// repeated and overtaken, and each says more, so as not to rely on others.

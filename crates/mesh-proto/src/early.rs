@@ -142,7 +142,7 @@ mod tests {
 
     fn batch<const N: usize>(origin: u64, since: u64, until: u64, deps: [(u64, u64); N]) -> Arc<Batch> {
         let key = Key::new(Kind::GCounter, "n");
-        let pieces = vec![BatchPiece { key, newest: until, body: Body::GCounter(until) }];
+        let pieces = vec![BatchPiece { key: key.into(), newest: until, body: Body::GCounter(until) }];
         let deps = deps.map(|(id, counter)| Dot::new(ReplicaId::new(id), counter)).to_vec();
         Arc::new(Batch { origin: ReplicaId::new(origin), since, until, deps, lineage: None, pieces })
     }

@@ -275,9 +275,20 @@ impl Engine {
         self.relay.begin(self.space.version());
     }
 
-    /// Forgets what has expired. Call it about once a second, besides what [`poll`](Engine::poll) asks for.
+    /// Forgets what has expired, and once a [heartbeat](Config::heartbeat) looks for batches that every peer has. Call it about
+    /// once a second, besides what [`poll`](Engine::poll) asks for. **O(p r log r)** for p peers and r replicas.
     pub fn tick(&mut self, now: Now) {
         self.replies.expire(now.wall);
+        let Engine { relay, peers, durable, config, .. } = self;
+        if relay.forget_at <= now.mono && !peers.is_empty() {
+            relay.forget_at = now.mono + config.heartbeat;
+            let everywhere = |id| {
+                let known = peers.values().map(|peer| peer.known.get(id)).min();
+                (id, known.map_or(0, |known| known.min(durable.get(id))))
+            };
+            let known = relay.log.origins().map(everywhere).collect();
+            relay.log.forget_known(known);
+        }
     }
 
     // ---- durability ----
@@ -359,9 +370,6 @@ impl Engine {
         }
         // What is not stored yet must be stored with its removals. Of the rest, first what every peer has seen; if that
         // is not enough, whatever is remembered.
-        let common = |one: &VersionVector, other: &VersionVector| -> VersionVector {
-            one.zip(other).map(|(id, one, other)| (id, one.min(other))).collect()
-        };
         // What is yet to be cut into a batch must be cut with its removals too.
         let me = self.identity.replica;
         let is_mine = |id| id == me && !planted::is(Bug::UncutRemovalsForgotten);
@@ -370,6 +378,9 @@ impl Engine {
             .iter()
             .map(|(id, n)| (id, if is_mine(id) { n.min(self.space.cut_until()) } else { n }))
             .collect();
+        let common = |one: &VersionVector, other: &VersionVector| -> VersionVector {
+            one.zip(other).map(|(id, one, other)| (id, one.min(other))).collect()
+        };
         let everywhere = self.peers.values().fold(cut.clone(), |all, peer| common(&all, &peer.known));
         self.space.forget_deaths(&everywhere);
         if self.space.deaths() > bound / 2 {

@@ -4,7 +4,7 @@
 use crate::{
     BadPiece, Commit, Config, Engine, HandleError, Hello, HelloError, Identity, Key, Kind, Message, Now, Op,
     Part, Recovery, Registry, SessionId, Taken,
-    batch::{Batch, BatchPiece, Body, Written},
+    batch::{Batch, BatchPiece, Births, Body, Written},
     codec::encode,
     frame::{Frame, Passed},
     keyspace::KeyPiece,
@@ -359,8 +359,11 @@ fn message_of(frame: &Frame) -> Message {
 }
 
 fn alone(origin: u64, since: u64, until: u64) -> Batch {
-    let pieces =
-        vec![BatchPiece { key: Key::new(Kind::GCounter, "g"), newest: until, body: Body::GCounter(until) }];
+    let pieces = vec![BatchPiece {
+        key: Key::new(Kind::GCounter, "g").into(),
+        newest: until,
+        body: Body::GCounter(until),
+    }];
     Batch { origin: ReplicaId::new(origin), since, until, deps: Vec::new(), lineage: None, pieces }
 }
 
@@ -404,7 +407,8 @@ fn a_batch_that_gives_an_update_to_another_key_is_refused() {
     let mut victim = Victim::new();
     victim.engine.handle(LINK, frame_of(2, vec![counted(PEER, 0, 5)]), NOW).unwrap();
     victim.disk.settle(&mut victim.engine);
-    let elsewhere = BatchPiece { key: Key::new(Kind::GCounter, "h"), newest: 5, body: Body::GCounter(5) };
+    let elsewhere =
+        BatchPiece { key: Key::new(Kind::GCounter, "h").into(), newest: 5, body: Body::GCounter(5) };
     let batch = Batch { pieces: vec![elsewhere], ..alone(PEER, 4, 6) };
     let refused = victim.engine.handle(LINK, frame_of(3, vec![Arc::new(batch)]), NOW);
     let key = Key::new(Kind::GCounter, "h");
@@ -442,7 +446,7 @@ fn a_frame_that_unpacks_to_more_than_fits_in_one_is_refused() {
         bytes
     };
     let read = |bytes: &[u8]| {
-        let read = crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default());
+        let read = crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default(), &|_| None);
         read.unwrap_err().to_string()
     };
     assert!(frame(100).len() < 22_000);
@@ -471,15 +475,18 @@ fn a_frame_with_more_than_there_is_room_for_is_taken_by_and_by() {
 #[test]
 fn damaged_frames() {
     let dots = vec![(2, Dot::new(ReplicaId::new(ME), 3)), (5, Dot::new(ReplicaId::new(PEER), 1))];
-    let set = Body::Set { births: vec![(1, b"x".to_vec()), (4, b"y".to_vec())], deaths: dots };
+    let set = Body::Set { births: vec![(1, b"x".to_vec()), (4, b"y".to_vec())].into(), deaths: dots };
     let written = Written { time: HybridTime::from_millis(7), counter: 3, value: b"v".to_vec() };
     let bodies = [
         ("r", Kind::Register, 3, Body::Register(Some(written))),
         ("s", Kind::Set, 5, set),
         ("n", Kind::PnCounter, 6, Body::PnCounter(3, 4)),
     ];
-    let pieces =
-        bodies.map(|(name, kind, newest, body)| BatchPiece { key: Key::new(kind, name), newest, body });
+    let pieces = bodies.map(|(name, kind, newest, body)| BatchPiece {
+        key: Key::new(kind, name).into(),
+        newest,
+        body,
+    });
     let deps = vec![Dot::new(ReplicaId::new(ME), 2)];
     let batch = Batch { deps, pieces: pieces.into(), ..alone(PEER, 0, 7) };
     let names = Names::new([PEER, ME].into_iter().map(ReplicaId::new));
@@ -492,7 +499,8 @@ fn damaged_frames() {
         ..Frame::default()
     };
     let (bytes, _) = frame.encode(&names, &mut Said::default());
-    let read = |bytes: &[u8]| crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default());
+    let read =
+        |bytes: &[u8]| crate::frame::decode(bytes, 2, &mut Names::default(), &mut Said::default(), &|_| None);
     assert_eq!(read(&bytes), Ok(frame));
     damaged(&bytes, |bytes| Message::Frame(bytes.to_vec().into()));
     (0..bytes.len()).for_each(|at| assert!(read(&bytes[..at]).is_err(), "cut at {at}"));

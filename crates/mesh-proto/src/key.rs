@@ -1,5 +1,13 @@
+use crate::keyspace::KeyId;
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 /// The greatest length of a key's name, in bytes.
 pub const MAX_NAME: usize = 1024;
@@ -77,6 +85,65 @@ impl Key {
         Key { kind, name: name.into() }
     }
 }
+
+/// A key that is held once, by all that name it in one process, and that remembers where its value is: whoever has it
+/// need not look for that by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Interned(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    key: Key,
+    /// Where its value was last. It may have gone, or be in another keyspace.
+    id: AtomicUsize,
+}
+
+impl Interned {
+    /// Where its value was last, if there was one.
+    #[inline]
+    pub(crate) fn id(&self) -> KeyId {
+        self.0.id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_id(&self, id: KeyId) {
+        self.0.id.store(id, Ordering::Relaxed);
+    }
+
+    /// Whether both are one in memory. Two that are not can be equal.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Where it is in memory, as long as anybody has it.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl From<Key> for Interned {
+    fn from(key: Key) -> Self {
+        Interned(Arc::new(Held { key, id: AtomicUsize::new(KeyId::MAX) }))
+    }
+}
+
+impl Deref for Interned {
+    type Target = Key;
+
+    #[inline]
+    fn deref(&self) -> &Key {
+        &self.0.key
+    }
+}
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other) || **self == **other
+    }
+}
+
+impl Eq for Interned {}
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

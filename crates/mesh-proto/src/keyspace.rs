@@ -3,6 +3,7 @@
 use crate::{
     BadPiece, Key, Kind, Registry,
     batch::Batch,
+    key::Interned,
     lineage::{Kept, Lineages},
     planted::{self, Bug},
     staging::StagedPiece,
@@ -34,7 +35,7 @@ pub(crate) type KeyId = usize;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) key: Key,
+    pub(crate) key: Interned,
     pub(crate) value: Value,
     /// The newest dot of each leader in this value.
     pub(crate) newest: VersionVector,
@@ -50,7 +51,7 @@ impl Entry {
     /// Who has nothing gets no removals either: it costs the same bytes whatever was ever removed.
     pub(crate) fn cut(&self, since: &VersionVector, survivors: bool) -> KeyPiece {
         KeyPiece {
-            key: self.key.clone(),
+            key: Key::clone(&self.key),
             newest: self.newest.difference(since).map(|(id, range)| (id, *range.end())).collect(),
             bytes: self.value.cut(since, &self.newest, survivors),
         }
@@ -91,7 +92,7 @@ pub(crate) struct Keyspace {
     /// Keys that changed since the last commit, and whether they must be stored whole.
     dirty: BTreeMap<KeyId, bool>,
     /// Keys that are no more, with their stored rows.
-    gone: Vec<(Key, Stored)>,
+    gone: Vec<(Interned, Stored)>,
     /// Sets that remember removals.
     mortal: BTreeSet<KeyId>,
     deaths: usize,
@@ -227,7 +228,7 @@ impl Keyspace {
 
     /// The keys that have vanished since the last commit.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &Key> {
-        self.gone.iter().map(|(key, _)| key)
+        self.gone.iter().map(|(key, _)| &**key)
     }
 
     /// Joins batches in one step, if every one is good; otherwise nothing is changed.
@@ -251,8 +252,8 @@ impl Keyspace {
             let index = self.index.get(&origin);
             for piece in &batch.pieces {
                 let (key, newest) = (&piece.key, piece.newest(origin));
-                let bad = |why| (key.clone(), why);
-                let id = self.id(key);
+                let bad = |why| (Key::clone(key), why);
+                let id = self.interned_id(key);
                 // What is new is no other key's.
                 let index = index.filter(|_| self.version.contains(newest));
                 let holder = index.and_then(|index| index.get(&newest.counter));
@@ -269,9 +270,9 @@ impl Keyspace {
         let at = Interval { seen: &seen, until: &until };
         self.keep_own(|_| pieces.iter().filter_map(|(id, ..)| *id).collect());
         for (id, newest, checked) in pieces {
-            let id = id.map_or_else(|| self.entry_id(&checked.piece.key), Ok);
+            let id = id.map_or_else(|| self.open_entry(&checked.piece.key), Ok);
             let id = id.expect("the piece was decoded, so its type is known");
-            self.join(id, checked.into_piece(), [newest], &at, false);
+            self.join(id, [newest], false, |value, seed, hash| checked.apply(value, &at, seed, hash));
         }
         self.advance(&seen, &until, lineages);
         Ok(())
@@ -304,7 +305,7 @@ impl Keyspace {
                 for (replica, counter) in newest.iter() {
                     let dot = Dot::new(replica, counter);
                     let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
-                    if holder.is_some_and(|id| self.entries[*id].key != *key) || !dots.insert(dot) {
+                    if holder.is_some_and(|id| *self.entries[*id].key != *key) || !dots.insert(dot) {
                         return Err(BadPiece::Taken(dot));
                     }
                 }
@@ -335,7 +336,8 @@ impl Keyspace {
             if whole && key.kind == Kind::Set {
                 mentioned.insert(id);
             }
-            self.join(id, piece, dots(&newest), &at, whole);
+            let join = |value: &mut Value, seed, hash: &mut u64| value.apply(piece, &at, seed, hash);
+            self.join(id, dots(&newest), whole, join);
         }
         if let Some(floor) = floor {
             self.compared += 1;
@@ -344,7 +346,10 @@ impl Keyspace {
             let sets: Vec<KeyId> = sets.map(|(id, _)| id).collect();
             self.keep_own(|_| sets.clone());
             for id in sets {
-                self.join(id, Piece::no_survivors(), [], &at, true);
+                let join = |value: &mut Value, seed, hash: &mut u64| {
+                    value.apply(Piece::no_survivors(), &at, seed, hash)
+                };
+                self.join(id, [], true, join);
             }
             // Removals that the sender has forgotten and that were new here are unknown here too.
             for (id, have, forgotten) in seen.zip(&floor) {
@@ -379,18 +384,18 @@ impl Keyspace {
         self.lineages().get(&id)?.fork(theirs.get(&id)?, last.min(self.version.get(id)))
     }
 
+    /// Joins something to a value by `join`, which is given the value, its seed and its hash.
     fn join(
         &mut self,
         id: KeyId,
-        piece: Piece,
         newest: impl IntoIterator<Item = Dot>,
-        at: &Interval<'_>,
         whole: bool,
+        join: impl FnOnce(&mut Value, u64, &mut u64) -> bool,
     ) {
         let Keyspace { entries, index, fingerprint, deaths, mortal, dirty, .. } = self;
         let entry = entries.get_mut(id).expect("joined into an existing key");
         let (hash, deaths_before) = (entry.hash, deaths_of(&entry.value));
-        let mut changed = entry.value.apply(piece, at, entry.seed, &mut entry.hash);
+        let mut changed = join(&mut entry.value, entry.seed, &mut entry.hash);
         *fingerprint = fingerprint.wrapping_sub(hash).wrapping_add(entry.hash);
         let deaths_after = deaths_of(&entry.value);
         *deaths = *deaths + deaths_after - deaths_before;
@@ -419,7 +424,8 @@ impl Keyspace {
         let piece = Piece::decode(&key.kind, &bytes, &self.registry)?;
         let id = self.entry_id(&key)?;
         let nothing = VersionVector::new();
-        self.join(id, piece, dots(&newest), &Interval { seen: &nothing, until: &nothing }, false);
+        let at = Interval { seen: &nothing, until: &nothing };
+        self.join(id, dots(&newest), false, |value, seed, hash| value.apply(piece, &at, seed, hash));
         let stored = &mut self.entries.get_mut(id).expect("just joined").stored;
         if sequence == 0 {
             stored.base_bytes = bytes_stored;
@@ -434,7 +440,7 @@ impl Keyspace {
     /// Checks that no value has a dot beyond `version`.
     pub(crate) fn check_covered(&self, version: &VersionVector) -> Result<(), (Key, Gap)> {
         let uncovered =
-            |entry: &Entry| version.covers(&entry.newest).err().map(|gap| (entry.key.clone(), gap));
+            |entry: &Entry| version.covers(&entry.newest).err().map(|gap| (Key::clone(&entry.key), gap));
         self.entries.values().find_map(uncovered).map_or(Ok(()), Err)
     }
 
@@ -470,11 +476,11 @@ impl Keyspace {
 
     /// The keys that changed or vanished since the last commit.
     pub(crate) fn unstored(&self) -> impl Iterator<Item = &Key> {
-        self.dirty.keys().map(|id| &self.entries[*id].key).chain(self.gone())
+        self.dirty.keys().map(|id| &*self.entries[*id].key).chain(self.gone())
     }
 
     /// What changed since the last commit: keys to store (and whether whole), and keys to delete.
-    pub(crate) fn take_dirty(&mut self) -> (BTreeMap<KeyId, bool>, Vec<(Key, Stored)>) {
+    pub(crate) fn take_dirty(&mut self) -> (BTreeMap<KeyId, bool>, Vec<(Interned, Stored)>) {
         (std::mem::take(&mut self.dirty), std::mem::take(&mut self.gone))
     }
 

@@ -1,7 +1,7 @@
 //! What leaders say to each other.
 
 use crate::{
-    codec::{decode_whole, encode},
+    codec::{decode_whole, encode, encode_within},
     lineage::Lineage,
     staging::Taken,
 };
@@ -244,7 +244,11 @@ impl From<Vec<u8>> for Part {
 impl Message {
     /// The bytes of this message, at most [`MAX_MESSAGE`].
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        match self {
+            // A tag and a length come before the bytes.
+            Message::Frame(frame) => encode_within(self, frame.bytes.len() + 8),
+            _ => encode(self),
+        }
     }
 
     /// How many of the bytes are values: elements, registers and totals. The rest says whose they are and who has what.

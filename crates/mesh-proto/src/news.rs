@@ -43,7 +43,8 @@ impl Engine {
     ) -> Result<(), HandleError> {
         let malformed = |why: &dyn ToString| HandleError::Encoding(why.to_string());
         let due = self.acknowledge_at(now);
-        let session = self.session(at);
+        let Engine { sessions, space, .. } = self;
+        let session = sessions.get_mut(&at).ok_or(HandleError::NoSession)?;
         let (number, relative) =
             frame::number(&frame.bytes, session.inn.received.last).map_err(|why| malformed(&why))?;
         if number > 0 && session.inn.has(number) {
@@ -53,7 +54,10 @@ impl Engine {
         if relative && !session.inn.is_next(number) {
             return Err(HandleError::OutOfOrder);
         }
-        let frame = frame::decode(&frame.bytes, number, &mut session.inn.names, &mut session.inn.said)
+        let frame =
+            frame::decode(&frame.bytes, number, &mut session.inn.names, &mut session.inn.said, &|key| {
+                space.held_otherwise(key)
+            })
             .map_err(|why| malformed(&why))?;
         if self.config.ordered && frame.received.missing > 0 {
             return Err(malformed(&"it misses what cannot be lost"));
@@ -197,14 +201,17 @@ impl Engine {
         let is_lazy = self.session(at).inn.lazy.contains(&origin);
         if batch.until > self.reaches(origin) {
             self.relay.answered(origin);
-            // What can be shown at once takes no room.
-            let limit = if self.is_ready(batch) { usize::MAX } else { self.config.max_early };
+            // What can be shown at once takes no room, and is news as soon as it is durable.
+            let is_ready = self.is_ready(batch);
+            let limit = if is_ready { usize::MAX } else { self.config.max_early };
             let from = self.space.version().get(origin);
             if !self.relay.early.push(batch, from, limit) {
                 return Ok(false);
             }
             self.relay.log.push(batch.clone(), self.config.retain);
-            self.note_news(&[origin], now);
+            if !is_ready {
+                self.note_news(&[origin], now);
+            }
             // Whoever brings the first one had something of the origin before this leader had anything: so these make no
             // circle, as they could if another were taken each time that it happens to be first.
             if parent.is_none() {

@@ -135,7 +135,7 @@ impl Engine {
         let changed =
             self.space.changed_since(since).into_iter().filter(|entry| entry.key.name.starts_with(prefix));
         changed
-            .filter_map(|entry| Some(ChangedKey { key: entry.key.clone(), value: snapshot(entry)? }))
+            .filter_map(|entry| Some(ChangedKey { key: Key::clone(&entry.key), value: snapshot(entry)? }))
             .collect()
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Relay {
     /// When the next such moment may be.
     pub(crate) flush_at: u64,
     pub(crate) has_news: bool,
+    /// When to look next for batches that every peer has.
+    pub(crate) forget_at: u64,
 }
 
 type Frontier = BTreeMap<ReplicaId, u64>;
@@ -101,6 +103,7 @@ impl Relay {
             flush: 0,
             flush_at: 0,
             has_news: false,
+            forget_at: 0,
         };
         relay.begin(version);
         relay

@@ -1,8 +1,8 @@
 //! What both sides of a connection remember of what one of them has said, so that it need not be said again.
 
 use crate::{
-    Key,
     entropy::{Numbers, Odds},
+    key::Interned,
     sync::MAX_REPLICAS,
 };
 use crdt_core::ReplicaId;
@@ -47,7 +47,10 @@ impl Names {
     }
 
     /// Whether there are no more than `most` with these.
-    pub(crate) fn have_room(&self, ids: impl Iterator<Item = ReplicaId>, most: usize) -> bool {
+    pub(crate) fn have_room(&self, ids: impl Iterator<Item = ReplicaId> + Clone, most: usize) -> bool {
+        if self.len() + ids.clone().count() <= most {
+            return true;
+        }
         let new: BTreeSet<ReplicaId> = ids.filter(|id| !self.places.contains_key(id)).collect();
         new.is_empty() || self.len() + new.len() <= most
     }
@@ -135,12 +138,16 @@ impl Rows {
     }
 
     pub(crate) fn pass(&mut self, place: usize, until: u64, early: bool, hops: u64, mut deps: Vec<Dep>) {
-        if deps.len() > MAX_DEPS {
-            // Those that were idle for longest go; of equal ones, the last.
+        // Those that were idle for longest go; of equal ones, the last.
+        if deps.len() > 2 * MAX_DEPS {
             let mut ranks: Vec<(usize, usize)> = (0..).zip(&deps).map(|(at, dep)| (dep.idle, at)).collect();
             let (_, first_to_go, _) = ranks.select_nth_unstable(MAX_DEPS);
             let mut places = 0..;
             deps.retain(|dep| places.next().is_some_and(|at| (dep.idle, at) < *first_to_go));
+        }
+        while deps.len() > MAX_DEPS {
+            let longest = deps.iter().enumerate().max_by_key(|(_, dep)| dep.idle);
+            longest.map(|(at, _)| at).map(|at| deps.remove(at));
         }
         if !early {
             self.tell(place, until);
@@ -176,10 +183,10 @@ const MAX_DEPS: usize = 12;
 /// The latest keys that were named; the oldest make room.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    slots: Vec<Key>,
+    slots: Vec<Interned>,
     oldest: u32,
-    /// Of what this side says.
-    places: HashMap<Key, u32>,
+    /// Of what this side says, by where a key is in memory.
+    places: HashMap<usize, u32>,
 }
 
 /// So many keys are remembered: no more than 1 MiB of names.
@@ -190,27 +197,29 @@ impl Keys {
         u32::try_from(self.slots.len()).unwrap_or_else(|_| unreachable!("there are at most {MAX_KEYS}"))
     }
 
-    pub(crate) fn get(&self, place: u32) -> Option<&Key> {
-        self.slots.get(place as usize)
+    /// Of what the other side says.
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Interned> {
+        self.slots.get_mut(place as usize)
     }
 
-    pub(crate) fn place(&self, key: &Key) -> Option<u32> {
-        self.places.get(key).copied()
+    pub(crate) fn place(&self, key: &Interned) -> Option<u32> {
+        self.places.get(&key.address()).copied()
     }
 
     /// This side names a key that has no place.
-    pub(crate) fn say(&mut self, key: Key) {
-        let (place, gone) = self.put(key.clone());
-        gone.map(|gone| self.places.remove(&gone));
-        self.places.insert(key, place);
+    pub(crate) fn say(&mut self, key: Interned) {
+        let address = key.address();
+        let (place, gone) = self.put(key);
+        gone.map(|gone| self.places.remove(&gone.address()));
+        self.places.insert(address, place);
     }
 
     /// The other side names a key.
-    pub(crate) fn hear(&mut self, key: Key) {
+    pub(crate) fn hear(&mut self, key: Interned) {
         self.put(key);
     }
 
-    fn put(&mut self, key: Key) -> (u32, Option<Key>) {
+    fn put(&mut self, key: Interned) -> (u32, Option<Interned>) {
         if self.slots.len() < MAX_KEYS {
             self.slots.push(key);
             return (self.len() - 1, None);

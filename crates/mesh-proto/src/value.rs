@@ -96,6 +96,14 @@ pub(crate) struct Interval<'a> {
     pub(crate) until: &'a VersionVector,
 }
 
+static NOTHING: VersionVector = VersionVector::new();
+
+impl<'a> Interval<'a> {
+    fn seen_by_sets(&self) -> &'a VersionVector {
+        if planted::is(Bug::DeadRevived) { &NOTHING } else { self.seen }
+    }
+}
+
 impl Value {
     pub(crate) fn bottom(kind: &Kind, registry: &Registry) -> Result<Self, BadPiece> {
         Ok(match kind {
@@ -158,9 +166,8 @@ impl Value {
     pub(crate) fn apply(&mut self, piece: Piece, at: &Interval<'_>, seed: u64, hash: &mut u64) -> bool {
         let grew = match (&mut *self, piece) {
             (Value::Set(kernel), Piece::Set(slice)) => {
-                let nothing = VersionVector::new();
-                let seen = if planted::is(Bug::DeadRevived) { &nothing } else { at.seen };
-                return kernel.apply(slice, seen, at.until, &mut |change| hash_change(hash, seed, &change));
+                let mut watch = |change: Change<'_, Blob>| hash_change(hash, seed, &change);
+                return kernel.apply(slice, at.seen_by_sets(), at.until, &mut watch);
             }
             (Value::GCounter(mine), Piece::GCounter(theirs)) => {
                 let again = |(id, n)| (id, if theirs.get(id) == n { n + n } else { n });
@@ -185,6 +192,18 @@ impl Value {
             *hash = self.hash(seed);
         }
         grew
+    }
+
+    /// As [`apply`](Value::apply) of a piece of a set with these births, ascending, and nothing else.
+    pub(crate) fn apply_births<'a>(
+        &mut self,
+        births: impl Iterator<Item = (Dot, &'a Blob)>,
+        at: &Interval<'_>,
+        seed: u64,
+        hash: &mut u64,
+    ) -> bool {
+        let Value::Set(kernel) = self else { unreachable!("a piece is of the kind of its key") };
+        kernel.apply_births(births, at.seen_by_sets(), &mut |change| hash_change(hash, seed, &change))
     }
 
     /// A hash of the content that is the same on every machine; of a set the sum over its live dots, so that it can be

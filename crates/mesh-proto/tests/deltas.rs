@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Mesh, all_to_all};
-use mesh_proto::{Config, Message, Op, VersionVector};
+use common::{Disk, Mesh, all_to_all};
+use mesh_proto::{Config, Engine, Message, Now, Op, SessionId, VersionVector};
 use rand::RngExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const KEYS: usize = 8;
 
@@ -302,4 +302,64 @@ fn who_loses_the_sender_in_the_middle_asks_the_next_one() {
         mesh.converge();
         (0..3).for_each(|n| check(&mut mesh, n));
     }
+}
+
+/// What a leader says of keys that it heard of in batches, before it had them, costs no more than what it says of others.
+#[test]
+fn a_leader_that_joined_among_writes_names_each_key_once() {
+    const NAMES: u64 = 900;
+    let config = Config { part: 300, patience: 20, ..Config::default() };
+    let mut leaders: Vec<Engine> = (1..=4).map(|n| Disk::default().open(n, &config)).collect();
+    let mut now = Now { wall: 1_700_000_000_000, mono: 0 };
+    let commit = |leader: &mut Engine, now: Now| {
+        if leader.take_commit().is_some() {
+            leader.committed(now);
+        }
+    };
+    let connect = |leaders: &mut [Engine], a: usize, b: usize, now: Now| {
+        for n in [a, b] {
+            commit(&mut leaders[n], now);
+        }
+        let (link, to_b, to_a) = (SessionId((a + b) as u64), leaders[a].hello(), leaders[b].hello());
+        leaders[a].connect(link, &to_b, to_a.clone(), now).unwrap();
+        leaders[b].connect(link, &to_a, to_b, now).unwrap();
+    };
+    let write = |leaders: &mut [Engine], user: u64, now: Now| {
+        let element = now.mono.to_le_bytes().to_vec();
+        let (name, op) = (format!("user/{user:04}/followers-of-this-one"), Op::Add(vec![element]));
+        leaders[(now.mono % 2) as usize].write(&name, &op, None, now).unwrap();
+    };
+    // How many bytes the third says to the fourth; `most` messages go from one to another at a time.
+    let talk = |leaders: &mut [Engine], links: &[(usize, usize)], most: usize, now: Now| {
+        let mut said = 0;
+        for (from, to) in links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+            commit(&mut leaders[from], now);
+            let link = SessionId((from + to) as u64);
+            for _ in 0..most {
+                let Some(message) = leaders[from].poll(link, now) else { break };
+                said += if to == 3 { message.encode().len() } else { 0 };
+                leaders[to].handle(link, message, now).unwrap();
+            }
+        }
+        said
+    };
+    let links = [(0, 1), (0, 2), (1, 2), (2, 3)];
+    connect(&mut leaders, 0, 1, now);
+    for user in 0..NAMES {
+        now.mono += 1;
+        write(&mut leaders, user, now);
+        talk(&mut leaders, &links[..1], usize::MAX, now);
+    }
+    links[1..].iter().for_each(|(a, b)| connect(&mut leaders, *a, *b, now));
+    let mut said = BTreeMap::new();
+    for step in 0..12_000_u64 {
+        now.mono += 1;
+        write(&mut leaders, (step / 2 * 7_919 + step % 2 * 451) % NAMES, now);
+        // A delta is slow.
+        let is_turn = !leaders[2].version().is_empty() || step % 5 == 0;
+        *said.entry(step / 3_000).or_insert(0) +=
+            talk(&mut leaders, &links, if is_turn { 2 } else { 0 }, now);
+    }
+    assert_eq!(leaders[3].keys("user").count() as u64, NAMES);
+    assert!(said[&3] < 3_000 * 18, "{said:?} bytes for 3,000 writes of 8 each");
 }

@@ -3,10 +3,10 @@
 use super::{CUSTOM, FULL, Frame, KINDS, Passed, Received, or_one};
 use crate::{
     Key, Kind,
-    batch::{Batch, BatchPiece, Body, Written, size},
+    batch::{Batch, BatchPiece, Births, Body, Written, size},
     codec::decode_whole,
     entropy::Decoder,
-    key::MAX_NAME,
+    key::{Interned, MAX_NAME},
     said::{Dep, FrameOdds, Keys, Names, Rows, Said},
 };
 use crdt_core::{
@@ -19,18 +19,22 @@ use std::sync::Arc;
 /// Room is made for so many at once, whatever a frame claims.
 const MOST: usize = 16;
 
+const UNFIT: &str = "the numbers of a frame do not fit together";
+
 /// The columns of a frame that is being read.
 struct Columns<'a> {
     /// How much memory batches may still take: what is said by its odds may take next to no bytes.
     room: usize,
     odds: &'a mut FrameOdds,
     keys: &'a mut Keys,
+    /// A key as it is held by whoever hears it, if that is another one in memory.
+    held: &'a dyn Fn(&Interned) -> Option<Interned>,
     bits: Decoder<'a>,
     bytes: Reader<'a>,
 }
 
 /// Reads a frame. `names` are those of the connection so far, which are extended by the frame's, and `said` is what the
-/// sender said before, which advances by a frame that builds on it.
+/// sender said before, which advances by a frame that builds on it. `held` gives a key as it is held here, if that is another one in memory.
 ///
 /// # Errors
 ///
@@ -40,6 +44,7 @@ pub(crate) fn decode(
     number: u64,
     names: &mut Names,
     said: &mut Said,
+    held: &dyn Fn(&Interned) -> Option<Interned>,
 ) -> Result<Frame, DecodeError> {
     let mut bytes = Reader::new(bytes);
     let relative = bytes.varint()? % 2 == 1;
@@ -47,7 +52,7 @@ pub(crate) fn decode(
     let bits = Decoder::new(bytes.take(count)?);
     let mut nothing = None;
     let Said { rows, keys, odds } = if relative { said } else { nothing.insert(Said::default()) };
-    let mut columns = Columns { room: 3 * FULL, odds, keys, bits, bytes };
+    let mut columns = Columns { room: 3 * FULL, odds, keys, held, bits, bytes };
     let mut frame = columns.frame(names, rows)?;
     columns.bytes.finish()?;
     if !columns.bits.is_finished() {
@@ -98,8 +103,9 @@ impl Columns<'_> {
             told.push((place, counter));
         }
         let count = self.bits.number(&mut self.odds.batches);
-        let (mut batches, mut last) = (Vec::new(), 0);
-        for _ in 0..self.within(count, self.bytes.rest().len())? {
+        let count = self.within(count, self.bytes.rest().len())?;
+        let (mut batches, mut last) = (Vec::with_capacity(count.min(MOST)), 0);
+        for _ in 0..count {
             let gap = self.bits.number(&mut self.odds.batch_place);
             last = self.place(last, gap, names)?;
             let origin = names.get(last).ok_or_else(|| self.invalid())?;
@@ -123,7 +129,7 @@ impl Columns<'_> {
     }
 
     fn invalid(&self) -> DecodeError {
-        self.bytes.invalid("the numbers of a frame do not fit together")
+        self.bytes.invalid(UNFIT)
     }
 
     /// Counts as [`Batch::bytes`] does.
@@ -180,7 +186,8 @@ impl Columns<'_> {
         let mut next = 0;
         let count = self.bits.number(&mut self.odds.deps);
         let count = self.within(count, names.len())?;
-        self.spend(size::DEP * (count + remembered.iter().filter(|dep| dep.idle == 0).count()))?;
+        let again = remembered.iter().filter(|dep| dep.idle == 0).count();
+        self.spend(size::DEP * (count + again))?;
         for _ in 0..count {
             let gap = self.bits.number(&mut self.odds.dep_place);
             let place = self.place(next, gap, names)?;
@@ -193,8 +200,8 @@ impl Columns<'_> {
             remembered.push(Dep { place, counter, ..Dep::default() });
         }
         let now = remembered.iter().filter(|dep| dep.idle == 0);
-        let mut deps: Vec<Dot> =
-            now.filter_map(|dep| Some(Dot::new(names.get(dep.place)?, dep.counter))).collect();
+        let mut deps = Vec::with_capacity(again + count);
+        deps.extend(now.filter_map(|dep| Some(Dot::new(names.get(dep.place)?, dep.counter))));
         deps.sort_unstable();
         let is_sound = deps.windows(2).all(|two| two[0].replica < two[1].replica)
             && deps.iter().all(|dep| dep.replica != origin && dep.counter > 0);
@@ -232,7 +239,15 @@ impl Columns<'_> {
             let key = if self.bits.bit(&mut self.odds.key_known) {
                 let known = self.keys.len();
                 let place = (known > 0).then(|| self.bits.one_of(known)).flatten();
-                place.and_then(|place| self.keys.get(place)).cloned().ok_or_else(|| self.invalid())?
+                let held = self.held;
+                let key = place
+                    .and_then(|place| self.keys.get_mut(place))
+                    .ok_or_else(|| self.bytes.invalid(UNFIT))?;
+                // It was not there yet, maybe, when it was heard of.
+                if let Some(held) = held(key) {
+                    *key = held;
+                }
+                key.clone()
             } else {
                 self.key()?
             };
@@ -250,7 +265,7 @@ impl Columns<'_> {
         Ok(Batch { origin, since, until, deps: Vec::new(), lineage, pieces })
     }
 
-    fn key(&mut self) -> Result<Key, DecodeError> {
+    fn key(&mut self) -> Result<Interned, DecodeError> {
         let kind = self.bytes.byte()?;
         let kind = match KINDS.get(usize::from(kind)) {
             Some(built_in) => built_in.clone(),
@@ -260,7 +275,8 @@ impl Columns<'_> {
             },
             None => return Err(self.bytes.invalid("there is no such type")),
         };
-        let key = Key::new(kind, self.text(MAX_NAME)?);
+        let key = Interned::from(Key::new(kind, self.text(MAX_NAME)?));
+        let key = (self.held)(&key).unwrap_or(key);
         self.keys.hear(key.clone());
         Ok(key)
     }
@@ -280,7 +296,7 @@ impl Columns<'_> {
             Kind::Set => {
                 let count = self.bits.number(&mut self.odds.births).map(or_one);
                 let count = self.within(count, self.bytes.rest().len())?;
-                let (mut births, mut next) = (Vec::with_capacity(count.min(MOST)), newest);
+                let (mut births, mut next) = (Births::with_capacity(count.min(MOST)), newest);
                 for _ in 0..count {
                     let behind = self.bits.number(&mut self.odds.birth_step);
                     let counter = self.counter_before(next, behind, since)?;

@@ -2,10 +2,10 @@
 
 use super::{CUSTOM, Frame, KINDS, Passed, Received, TURN, or_one};
 use crate::{
-    Key,
     batch::{Batch, BatchPiece, Body, Written},
     codec::encode,
     entropy::Encoder,
+    key::Interned,
     said::{Dep, FrameOdds, Keys, Names, Rows, Said},
 };
 use crdt_core::{Dot, wire::Wire};
@@ -172,7 +172,7 @@ impl Writer<'_> {
         }
     }
 
-    fn key(&mut self, key: &Key) {
+    fn key(&mut self, key: &Interned) {
         if let Some(built_in) = KINDS.iter().position(|kind| *kind == key.kind) {
             self.bytes.push(u8::try_from(built_in).expect("there are four"));
         } else {

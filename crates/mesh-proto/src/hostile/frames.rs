@@ -69,8 +69,8 @@ fn who_passes_on_what_waits_for_a_leader_is_not_refused_by_it() {
 fn what_waits_and_is_bad_is_not_the_fault_of_who_brings_what_it_waits_for() {
     let mut between = Between::new();
     let never_made = vec![(1, Dot::new(ReplicaId::new(PEER), 50))];
-    let body = Body::Set { births: Vec::new(), deaths: never_made };
-    let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s"), newest: 1, body }];
+    let body = Body::Set { births: Births::new(), deaths: never_made };
+    let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s").into(), newest: 1, body }];
     let bad = Batch { deps: vec![Dot::new(ReplicaId::new(HONEST), 1)], pieces, ..alone(PEER, 0, 1) };
     let after_it = Batch { deps: vec![Dot::new(ReplicaId::new(PEER), 1)], ..alone(4, 0, 1) };
     let frame = frame_of(2, vec![Arc::new(bad), Arc::new(after_it)]);
@@ -95,8 +95,8 @@ fn a_batch_that_is_larger_than_any_that_is_passed_on_is_refused() {
     let of_size = |since: u64, elements: u64| {
         let births: Vec<_> = (1..=elements).map(|n| (since + n, vec![7; 3_968])).collect();
         let newest = since + elements;
-        let body = Body::Set { births, deaths: Vec::new() };
-        let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s"), newest, body }];
+        let body = Body::Set { births: births.into(), deaths: Vec::new() };
+        let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s").into(), newest, body }];
         Arc::new(Batch { pieces, ..alone(PEER, since, newest) })
     };
     let mut between = Between::new();

@@ -125,7 +125,7 @@ impl Keyspace {
             records.into_iter().map(|record| (record.key.clone(), record)).collect();
         let mut changes = Vec::new();
         for (id, entry) in self.entries.iter() {
-            let (dropped, record) = (dropped.get(&id), records.remove(&entry.key));
+            let (dropped, record) = (dropped.get(&id), records.remove(&*entry.key));
             changes.extend(change(entry, dropped, record, vector));
         }
         for (key, Checked { newest, piece, .. }) in records {
@@ -191,7 +191,7 @@ fn change(
     vector: &VersionVector,
 ) -> Option<Change> {
     let is_within = vector.covers(&entry.newest).is_ok();
-    let (key, mut newest) = (entry.key.clone(), VersionVector::new());
+    let (key, mut newest) = (Key::clone(&entry.key), VersionVector::new());
     newest.extend(entry.newest.zip(vector).map(|(id, here, there)| Dot::new(id, here.min(there))));
     let has_deaths = matches!(&entry.value, Value::Set(kernel) if kernel.deaths() > 0);
     if dropped.is_none() && record.is_none() && is_within && !has_deaths {

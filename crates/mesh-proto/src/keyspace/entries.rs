@@ -116,7 +116,7 @@ mod tests {
     fn entry(n: usize) -> Entry {
         let value = Value::bottom(&Kind::Set, &Registry::new()).unwrap();
         let (key, stored) = (Key::new(Kind::Set, n.to_string()), Stored::default());
-        Entry { key, value, newest: VersionVector::new(), stored, seed: 0, hash: n as u64 }
+        Entry { key: key.into(), value, newest: VersionVector::new(), stored, seed: 0, hash: n as u64 }
     }
 
     /// As a sorted map does.

@@ -1,7 +1,7 @@
 //! Which value is that of a key.
 
 use super::{Entry, KeyId, Keyspace, Stored};
-use crate::{BadPiece, Key, Kind, value::Value};
+use crate::{BadPiece, Key, Kind, key::Interned, value::Value};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{hash::BuildHasher, ops::RangeBounds};
 use twox_hash::XxHash3_64;
@@ -42,7 +42,7 @@ impl Keyspace {
 
     /// All keys, in no order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.entries.values().map(|entry| &entry.key)
+        self.entries.values().map(|entry| &*entry.key)
     }
 
     /// The keys of a range and the hashes of their values, ordered by the hashes of the keys that are the same on every
@@ -52,7 +52,7 @@ impl Keyspace {
             (seed_of(&key.kind, &key.name), key)
         }
         let range = (range.start_bound().map(place), range.end_bound().map(place));
-        let all = self.entries.values().map(|entry| ((entry.seed, &entry.key), entry.hash));
+        let all = self.entries.values().map(|entry| ((entry.seed, &*entry.key), entry.hash));
         let mut found: Vec<_> = all.filter(|(place, _)| range.contains(place)).collect();
         found.sort_unstable_by_key(|(place, _)| *place);
         found.into_iter().map(|(place, hash)| (place.1, hash))
@@ -77,6 +77,18 @@ impl Keyspace {
         self.id_of(&key.kind, &key.name)
     }
 
+    /// As [`id`](Keyspace::id), mostly without a look at the name.
+    pub(super) fn interned_id(&self, key: &Interned) -> Option<KeyId> {
+        let is_it = |id: &KeyId| self.entries.get(*id).is_some_and(|entry| entry.key.is(key));
+        Some(key.id()).filter(is_it).or_else(|| self.id(key))
+    }
+
+    /// The key as it is held here, if it is and that is another one in memory.
+    pub(crate) fn held_otherwise(&self, key: &Interned) -> Option<Interned> {
+        let held = &self.entries[self.interned_id(key)?].key;
+        (!held.is(key)).then(|| held.clone())
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
         self.id(key).map(|id| &self.entries[id])
     }
@@ -93,6 +105,11 @@ impl Keyspace {
 
     /// The id of a key, which is there from now on.
     pub(super) fn entry_id(&mut self, key: &Key) -> Result<KeyId, BadPiece> {
+        self.id(key).map_or_else(|| self.open_entry(&key.clone().into()), Ok)
+    }
+
+    /// As [`entry_id`](Keyspace::entry_id).
+    pub(super) fn open_entry(&mut self, key: &Interned) -> Result<KeyId, BadPiece> {
         let place = self.ids.hash(&key.kind, &key.name);
         if let Some(id) = self.id_by(place, &key.kind, &key.name) {
             return Ok(id);
@@ -104,6 +121,7 @@ impl Keyspace {
         let (newest, stored) = (VersionVector::new(), Stored::default());
         let entry = Entry { key: key.clone(), value, newest, stored, seed, hash };
         let id = self.entries.push(entry);
+        key.note_id(id);
         self.ids.insert(place, id);
         Ok(id)
     }

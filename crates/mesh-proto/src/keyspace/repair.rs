@@ -116,7 +116,7 @@ impl Keyspace {
                             |death: &(Dot, Dot)| within.contains(death.0) && within.contains(death.1);
                         let ended = ended.into_iter().filter(is_within).collect();
                         let slice = Slice::from_parts(births.collect(), ended).filter(|s| !s.is_empty())?;
-                        KeyPiece { key: entry.key.clone(), newest: nothing, bytes: slice.to_bytes() }
+                        KeyPiece { key: Key::clone(&entry.key), newest: nothing, bytes: slice.to_bytes() }
                     }
                     _ if within.covers(&entry.newest).is_err() => return None,
                     Value::Register(_) => KeyPiece { newest: nothing.clone(), ..entry.cut(&nothing, false) },
@@ -183,7 +183,7 @@ impl Keyspace {
         }
         for (replica, counter) in newest.iter() {
             let holder = self.index.get(&replica).and_then(|index| index.get(&counter));
-            if holder.is_some_and(|id| self.entries[*id].key != key) {
+            if holder.is_some_and(|id| *self.entries[*id].key != key) {
                 return Err(BadPiece::Taken(Dot::new(replica, counter)));
             }
         }
@@ -241,7 +241,7 @@ impl Keyspace {
     }
 
     pub(crate) fn key(&self, id: KeyId) -> Option<&Key> {
-        self.entries.get(id).map(|entry| &entry.key)
+        self.entries.get(id).map(|entry| &*entry.key)
     }
 }
 

@@ -251,7 +251,7 @@ impl Engine {
             // Only a peer that counts up to the limit under this leader's old ids leads here.
             own = batches.into_iter().filter_map(Arc::into_inner).collect();
             for batch in &mut own {
-                batch.pieces.retain(|piece| piece.key != key);
+                batch.pieces.retain(|piece| *piece.key != key);
             }
             refused.push(key);
         }

@@ -238,12 +238,16 @@ impl Mesh {
         let part = [60, 1_000_000][(seed / 27 % 2) as usize];
         let loss = [0, 0, 20][(seed / 9 % 3) as usize];
         let ordered = loss == 0;
+        let Config { retain, max_early, .. } = Config::default();
         let config = Config {
+            gather: [0, 60][(seed / 54 % 2) as usize],
             patience: 20,
             heartbeat: 200,
             resend: 500,
             min_deaths,
             part,
+            retain: [retain, 300][(seed / 108 % 2) as usize],
+            max_early: [max_early, 300][(seed / 216 % 2) as usize],
             ordered,
             ..Config::default()
         };
@@ -389,7 +393,6 @@ impl Mesh {
         }
     }
 
-    /// Lets a leader say all it has to say; what it says may be lost, or said twice.
     /// What may happen at any time, by a die of 100 sides; time passes on those that are left over.
     pub fn stir(&mut self, n: usize, dice: u32) {
         match dice {
@@ -405,6 +408,7 @@ impl Mesh {
         }
     }
 
+    /// Lets a leader say all it has to say; what it says may be lost, or said twice.
     pub fn flush(&mut self, n: usize) {
         self.commit(n);
         let peers: Vec<usize> = self.up.keys().filter(|link| link.0 == n).map(|link| link.1).collect();
@@ -461,6 +465,8 @@ impl Mesh {
     pub fn pass(&mut self, ms: u64) {
         self.now.wall += ms;
         self.now.mono += ms;
+        let now = self.now;
+        self.leaders.iter_mut().for_each(|leader| leader.engine.tick(now));
     }
 
     /// What a leader shows is exactly what the events in its vector make.
