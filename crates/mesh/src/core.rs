@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crdt_core::ReplicaId;
 use mesh_proto::{Engine, Hello, Message, Now, Receipt, SessionId, VersionVector, WriteError};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -124,6 +124,7 @@ impl Core {
         let links = self.links().iter().map(|link| link.report(&connected)).collect();
         let (me, now) = (&self.config.name, self.clock.uptime_ms());
         let mut report = Seen { me, found, graph: &self.graph.borrow(), links, now }.report();
+        report.problems.extend(taken_names(me, &connected));
         if let Some(why) = self.forked.get() {
             report.problems.push(Problem {
                 code: "two-histories".into(),
@@ -145,6 +146,21 @@ impl Core {
         let reason = stopped.wait_for(Option::is_some).await;
         reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "it ended without a word".into())
     }
+}
+
+/// The names by which two leaders go, as far as they are connected to this one, or one of them is this one.
+fn taken_names<'a>(me: &'a str, connected: &'a Connected) -> impl Iterator<Item = Problem> {
+    let mut names: Vec<&str> = connected.values().map(String::as_str).chain([me]).collect();
+    names.sort_unstable();
+    let taken: BTreeSet<&str> = names.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+    taken.into_iter().map(|name| Problem {
+        code: "name-taken".into(),
+        leaders: vec![name.into()],
+        text: format!(
+            "two leaders go by the name {name}: nothing is lost, but reports and addresses show now one and now the other; \
+             give one of them another name"
+        ),
+    })
 }
 
 /// A link that is kept up.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cable, addr, config, converge, deadline, peer, until, until_connected, with_peers};
-use mesh::{Leader, LeaderError, Op, WaitError, WriteError};
+use mesh::{Leader, LeaderError, Op, Status, WaitError, WriteError};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,4 +187,26 @@ async fn a_panic_in_a_read_is_the_readers() {
     let read = tokio::spawn(async move { reader.read::<()>(|_| panic!("of the reader")).await });
     assert!(read.await.unwrap_err().is_panic());
     a.increment("n", 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_leaders_of_one_name_are_named() {
+    let hub = Leader::start(config("hub")).await.unwrap();
+    let of_hub = [("hub", addr(&hub))];
+    let first = Leader::start(with_peers(config("twin"), &of_hub)).await.unwrap();
+    until_connected(&hub, "twin").await;
+    let taken = |status: &Status| -> Vec<String> {
+        let problems = status.topology.problems.iter().filter(|problem| problem.code == "name-taken");
+        problems.flat_map(|problem| problem.leaders.clone()).collect()
+    };
+    assert_eq!(taken(&hub.status().await.unwrap()), [""; 0]);
+    let peers = [("hub", addr(&hub)), ("other", addr(&first))];
+    let second = Leader::start(with_peers(config("twin"), &peers)).await.unwrap();
+    for leader in [&hub, &first, &second] {
+        until(leader, "the name is said to be taken", |status| taken(status) == ["twin"]).await;
+    }
+    second.shutdown().await;
+    for leader in [&hub, &first] {
+        until(leader, "the name is one leader's again", |status| taken(status).is_empty()).await;
+    }
 }

@@ -263,6 +263,10 @@ fn bisect(a: &Asked, b: &Asked, differing: &mut Vec<Differing>) -> Result<()> {
     Ok(())
 }
 
+fn of_keys(count: usize) -> String {
+    if count == 1 { "1 key".into() } else { format!("{count} keys") }
+}
+
 fn print(verdict: &Verdict, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
@@ -276,13 +280,15 @@ fn print(verdict: &Verdict, json: bool) -> io::Result<()> {
             let (count, names) = (leaders.len(), names.join(", "));
             writeln!(
                 out,
-                "equal: {count} leaders ({names}), {} keys, fingerprint {}",
-                any.keys, any.fingerprint
+                "equal: {count} leaders ({names}), {}, fingerprint {}",
+                of_keys(any.keys),
+                any.fingerprint
             )?;
         }
         _ => {
             for Held { name, fingerprint, keys, behind } in leaders {
-                writeln!(out, "{name}: {behind} updates behind, {keys} keys, fingerprint {fingerprint}")?;
+                let keys = of_keys(*keys);
+                writeln!(out, "{name}: {behind} updates behind, {keys}, fingerprint {fingerprint}")?;
             }
         }
     }

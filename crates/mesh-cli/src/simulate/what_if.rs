@@ -17,43 +17,43 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value = "all-to-all")]
     topology: Shape,
 
-    /// How many leaders
+    /// How many leaders, 2 to 64
     #[arg(long, default_value_t = 5)]
     leaders: usize,
 
-    /// Writes a second, of all leaders together
+    /// Writes a second, of all leaders together, up to 1,000,000
     #[arg(long, value_name = "PER_SECOND", default_value_t = 100.0)]
     ops: f64,
 
-    /// For how long there are writes, in virtual seconds
+    /// For how long there are writes, in virtual seconds, 1 to 86,400
     #[arg(long, default_value_t = 30)]
     seconds: u64,
 
-    /// The size of what a write adds
+    /// The size of what a write adds, 8 to 65,536
     #[arg(long, default_value_t = 20)]
     bytes: usize,
 
-    /// How many percent of the messages are lost
+    /// How many percent of the messages are lost, 0 to 90
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     loss: f64,
 
-    /// How long a message takes one way
+    /// How long a message takes one way, up to 10,000
     #[arg(long, value_name = "MS", default_value_t = 20.0)]
     latency: f64,
 
-    /// How long it takes within a region, with --topology regions
+    /// How long it takes within a region, with --topology regions, up to 10,000
     #[arg(long, value_name = "MS", default_value_t = 1.0)]
     local_latency: f64,
 
-    /// What is added to that on average, by chance
+    /// What is added to that on average, by chance, up to 10,000
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     jitter: f64,
 
-    /// How long a commit takes
+    /// How long a commit takes, up to 100
     #[arg(long, value_name = "MS", default_value_t = 1.0)]
     commit: f64,
 
-    /// For how long news gathers before it is sent
+    /// For how long news gathers before it is sent, up to 60,000
     #[arg(long, value_name = "MS", default_value_t = 0)]
     gather: u64,
 

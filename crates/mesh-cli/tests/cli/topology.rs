@@ -67,7 +67,7 @@ fn a_ring_loses_one_says_so_heals_and_has_it_back() {
     // Not all can be asked.
     let verify = leaders[0].run(&["verify"]);
     assert_eq!(verify.code, Some(2), "{verify:?}");
-    assert!(verify.stdout.starts_with("equal: 4 leaders (a, b, d, e), 1 keys"), "{verify:?}");
+    assert!(verify.stdout.starts_with("equal: 4 leaders (a, b, d, e), 1 key"), "{verify:?}");
     assert!(verify.stderr.contains("not asked: c: it has not been reached for"), "{verify:?}");
 
     leaders[2] = start_one(folder.path(), &names, &addresses, 2);
@@ -76,7 +76,7 @@ fn a_ring_loses_one_says_so_heals_and_has_it_back() {
     }
     converged(&leaders.iter().collect::<Vec<_>>());
     assert_eq!(leaders[2].ok(&["set", "members", "tags"]), "while c is down\n");
-    assert!(leaders[4].ok(&["verify"]).starts_with("equal: 5 leaders (a, b, c, d, e), 1 keys, fingerprint "));
+    assert!(leaders[4].ok(&["verify"]).starts_with("equal: 5 leaders (a, b, c, d, e), 1 key, fingerprint "));
 }
 
 /// From a file.
@@ -176,11 +176,11 @@ fn verify_waits_for_who_is_behind_and_says_who_it_is() {
     let alone = Leader::start(folder.path(), "alone", &[]);
     eu.ok(&["set", "add", "tags", "x", "y"]);
     let both = us.ok(&["verify", "--at", &eu.api]);
-    assert!(both.starts_with("equal: 2 leaders (eu, us), 1 keys, fingerprint "), "{both}");
+    assert!(both.starts_with("equal: 2 leaders (eu, us), 1 key, fingerprint "), "{both}");
     let three = eu.run(&["verify", "--at", &us.api, "--at", &alone.api, "--wait", "100ms"]);
     assert_eq!(three.code, Some(1), "{three:?}");
     assert!(three.stdout.contains("alone: 2 updates behind, 0 keys"), "{three:?}");
-    assert!(three.stdout.contains("us: 0 updates behind, 1 keys"), "{three:?}");
+    assert!(three.stdout.contains("us: 0 updates behind, 1 key"), "{three:?}");
     let json = eu.ok(&["verify", "--at", &us.api, "--json"]);
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((&json["result"], &json["keys"]), (&json!("equal"), &json!([])));

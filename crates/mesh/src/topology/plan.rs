@@ -111,6 +111,13 @@ impl Change {
                 if let Some(why) = member.problem() {
                     return Err(PlanError::BadMember { why });
                 }
+                let other = members
+                    .values()
+                    .find(|other| other.name != member.name && other.address == member.address);
+                if let Some(other) = other {
+                    let (name, address) = (other.name.clone(), other.address.clone());
+                    return Err(PlanError::AddressTaken { name, address });
+                }
                 members.insert(member.name.clone(), member.clone());
             }
             Change::Remove(name) => {
@@ -220,6 +227,13 @@ pub enum PlanError {
         /// A sentence.
         why: String,
     },
+    /// The address is that of another member.
+    AddressTaken {
+        /// The other's name.
+        name: String,
+        /// The address.
+        address: String,
+    },
     /// No chain of links would join two of the members.
     Unconnected {
         /// One of them.
@@ -248,6 +262,11 @@ impl fmt::Display for PlanError {
                 write!(f, "the topology names {name:?}; set one that does without it first")
             }
             PlanError::BadMember { why } => f.write_str(why),
+            PlanError::AddressTaken { name, address } => write!(
+                f,
+                "{address} is the address of the member {name:?}, and two leaders cannot have one: give another, or remove \
+                 that one first with `mesh peer remove {name}`"
+            ),
             PlanError::Unconnected { from, to } => write!(
                 f,
                 "no chain of links would join {from:?} and {to:?}; set a topology that joins all that remain, then \

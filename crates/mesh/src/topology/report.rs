@@ -61,7 +61,7 @@ pub struct LinkReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What it is, for programs: `unreached`, `ring-broken`, `hub-down`, `gateway-down`, `regions-apart`, `link-missing`,
-    /// `not-a-member`, `unknown-topology` or `two-histories`.
+    /// `not-a-member`, `unknown-topology`, `name-taken` or `two-histories`.
     pub code: String,
     /// The leaders that it is about.
     pub leaders: Vec<String>,
@@ -103,10 +103,11 @@ impl Seen<'_> {
             Some(Topology::Explicit { edges }) => {
                 problems.extend(edges.iter().filter_map(|(a, b)| self.missing(a, b)));
             }
-            Some(Topology::AllToAll) => {
+            // Whoever was removed is connected to nobody, as it should be.
+            Some(Topology::AllToAll) if members.contains_key(self.me) => {
                 problems.extend(members.keys().filter_map(|name| self.missing(self.me, name)));
             }
-            None | Some(Topology::Gossip { .. }) => {}
+            None | Some(Topology::AllToAll | Topology::Gossip { .. }) => {}
         }
         let (source, topology) = (self.found.source, topology.clone());
         TopologyReport { source, topology, leaders, links: self.links, problems }

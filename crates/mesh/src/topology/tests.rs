@@ -227,6 +227,32 @@ fn who_was_removed_is_not_missed() {
     assert_eq!(codes(&plan), ["unreached"]);
 }
 
+/// Whoever was removed is told that, and not besides that it is connected to nobody.
+#[test]
+fn who_was_removed_misses_no_links() {
+    let plan = mesh(&["b", "c"], &[]).plan(Topology::AllToAll);
+    let found = Found { plan, source: Source::Replicated, problem: None };
+    let mut graph = Graph::default();
+    graph.hops.extend([("a", 0), ("b", 1), ("c", 2)].map(|(name, steps)| (name.to_owned(), steps)));
+    let seen = Seen { me: "a", found: &found, graph: &graph, links: Vec::new(), now: 9 };
+    let codes: Vec<_> = seen.report().problems.into_iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["not-a-member"]);
+}
+
+#[test]
+fn an_address_is_one_member_s() {
+    let members = ["a=10.0.0.1:7001", "b=10.0.0.2:7001"].map(|text| text.parse::<Member>().unwrap());
+    let members = members.into_iter().map(|member| (member.name.clone(), member)).collect();
+    let plan = Plan { topology: None, members };
+    let found = Found { plan, source: Source::Replicated, problem: None };
+    let add = |text: &str| Change::Add(text.parse().unwrap()).check(&found, "a");
+    let taken = PlanError::AddressTaken { name: "a".into(), address: "10.0.0.1:7001".into() };
+    assert_eq!(add("c=10.0.0.1:7001"), Err(taken.clone()));
+    assert_eq!(add("b=10.0.0.1:7001"), Err(taken), "also for one that is a member already");
+    assert_eq!(add("a=10.0.0.1:7001@eu"), Ok(()), "its own, in another region");
+    assert_eq!(add("c=10.0.0.3:7001"), Ok(()));
+}
+
 fn mesh(members: &[&str], down: &[&str]) -> Mesh {
     let member = |text: &&str| {
         let (name, region) = text.split_once('@').unwrap_or((text, ""));
