@@ -4,7 +4,6 @@ use super::{
     Overlay,
     node::{Frame, Node, Outbox, SENT_BY_A_NODE},
     object::{Change, Keyspace, Object, What},
-    run::thread_nanos,
     scuttlebutt::Ids,
 };
 use crate::Link;
@@ -12,7 +11,12 @@ use mesh_proto::{
     Config, Engine, Event, Identity, Message, Now, Op, Recovery, Registry, ReplicaId, SessionId,
     VersionVector,
 };
-use std::{collections::BTreeMap, fmt::Write, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// A leader of a mesh: every change is one write.
 ///
@@ -26,8 +30,8 @@ pub struct Leader {
     /// What has been reported as visible.
     reported: VersionVector,
     write_once: bool,
-    /// The CPU time of commits, in nanoseconds.
-    durability: u64,
+    /// The time of commits.
+    durability: Duration,
 }
 
 /// The time of an engine, whose wall clock starts in 2023.
@@ -105,7 +109,14 @@ impl Leader {
                 opened.expect("leaders of one mesh accept each other");
             }
             let numbers = Rc::clone(&numbers);
-            Leader { engine, sessions, numbers, reported: VersionVector::new(), write_once, durability: 0 }
+            Leader {
+                engine,
+                sessions,
+                numbers,
+                reported: VersionVector::new(),
+                write_once,
+                durability: Duration::ZERO,
+            }
         };
         engines.into_iter().enumerate().map(connect).collect()
     }
@@ -113,9 +124,9 @@ impl Leader {
     /// Makes durable what happened, reports it, and says what there is to say.
     fn settle(&mut self, now: Now, out: &mut Outbox) {
         if !self.engine.is_durable() {
-            let start = thread_nanos();
+            let begin = Instant::now();
             commit(&mut self.engine, now);
-            self.durability += thread_nanos() - start;
+            self.durability += begin.elapsed();
         }
         while let Some(event) = self.engine.poll_event() {
             assert!(matches!(event, Event::Merged { .. }), "{event:?} although nothing failed");
@@ -185,7 +196,7 @@ impl Node for Leader {
         (millis < u64::MAX).then(|| millis.saturating_mul(1_000))
     }
 
-    fn durability(&self) -> u64 {
+    fn durability(&self) -> Duration {
         self.durability
     }
 

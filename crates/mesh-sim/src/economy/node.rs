@@ -4,7 +4,7 @@ use super::{
     lattice::Lattice,
     object::{Change, Keyspace},
 };
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 /// One node of a protocol under comparison. Times are in microseconds.
 pub trait Node {
@@ -19,10 +19,10 @@ pub trait Node {
         None
     }
 
-    /// The CPU time that it has spent on writing down what must survive a crash, in nanoseconds. Published protocols write
+    /// How long it was at work on writing down what must survive a crash, by the clock on the wall. Published protocols write
     /// nothing down.
-    fn durability(&self) -> u64 {
-        0
+    fn durability(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// A frame of a neighbour arrives.

@@ -12,9 +12,9 @@
 //!
 //! Retwis is drawn at random, there as here, and what it comes to grows with the followers that a few users happen to get.
 //! It has a heavy tail: with a coefficient of 1, classic deltas of two seeds differ by a factor of two, since whether the
-//! deltas of an object ever stop going in circles depends on how often it is written. What was published is one draw. So
-//! [`DRAWS`] of them are made here, the ratio is taken within each, and the middle one is compared; the least and the
-//! greatest are told with it. A follow is known to all nodes at once, there when it has come.
+//! deltas of an object ever stop going in circles depends on how often it is written. What was published is one draw for
+//! each protocol. So [`DRAWS`] of them are made here, the ratio is taken within each, and the middle one is compared; the
+//! least and the greatest are told with it. A follow is known to all nodes at once, there when it has come.
 
 use super::{
     Outcome, Overlay, Protocol, Scenario,

@@ -239,9 +239,10 @@ pub fn run(scenario: &Scenario, protocol: Protocol, live: Option<fn() -> u64>) -
     };
     let (start, begin) = (thread_nanos(), Instant::now());
     run.go();
-    let part = run.at_work.as_secs_f64() / begin.elapsed().as_secs_f64();
-    run.outcome.cpu_ms = float(thread_nanos() - start) / 1e6 * part;
-    run.outcome.durability_ms = float(run.nodes.iter().map(|node| node.durability()).sum()) / 1e6;
+    let (millis, elapsed) = (float(thread_nanos() - start) / 1e6, begin.elapsed());
+    let share = |work: Duration| millis * work.as_secs_f64() / elapsed.as_secs_f64();
+    let durability = run.nodes.iter().map(|node| node.durability()).sum();
+    (run.outcome.cpu_ms, run.outcome.durability_ms) = (share(run.at_work), share(durability));
     let expected = scenario.workload.result();
     run.outcome.converged = run.nodes.iter().all(|node| node.shows(&expected));
     let Run { nodes, tracker, mut outcome, .. } = run;
