@@ -28,7 +28,7 @@ impl<E: Eq + Hash> Kernel<E> {
         E: Clone,
     {
         let mut slice = Slice::default();
-        for (row, known) in self.births.beside(since) {
+        for (row, known) in self.births.beside(since).filter(|(row, known)| row.last() > *known) {
             let births = self.births.after(row, known);
             slice.births.extend(births.map(|(dot, element)| (dot, element.clone())));
             let deaths = row.deaths_after(known);

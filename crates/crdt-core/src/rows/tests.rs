@@ -62,6 +62,7 @@ fn pair_agrees(a: &Model, b: &Model) {
     agrees(&copied, b);
 
     assert!(left.zip(&right).eq(all.iter().copied()));
+    assert!(left.above(&right).eq(all.iter().copied().filter(|(_, mine, theirs)| mine > theirs)));
     let (less, more) = (all.iter().any(|row| row.1 < row.2), all.iter().any(|row| row.1 > row.2));
     let expected = match (less, more) {
         (false, false) => Causality::Equal,
