@@ -22,6 +22,9 @@ pub(crate) struct Early {
     /// Up to where an origin's batches wait without a gap, as far as that was looked for.
     reached: BTreeMap<ReplicaId, u64>,
     bytes: usize,
+    /// Batches that wait for nothing any more, each after what it depends on, and up to where they lead.
+    ready: Vec<Arc<Batch>>,
+    ready_until: BTreeMap<ReplicaId, u64>,
     /// Origins whose first batch may have all that it depends on.
     candidates: BTreeSet<ReplicaId>,
     /// By a replica of whose updates something is missing, the origins whose first batch depends on it.
@@ -30,7 +33,7 @@ pub(crate) struct Early {
 
 impl Early {
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.ready.is_empty()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -39,7 +42,26 @@ impl Early {
 
     /// The origins of which something waits.
     pub(crate) fn origins(&self) -> impl Iterator<Item = ReplicaId> {
-        self.waiting.keys().copied()
+        self.waiting.keys().chain(self.ready_until.keys()).copied()
+    }
+
+    /// Whether all that a batch depends on is visible to someone who has `version`, or will be with what is
+    /// [ready](Early::push_ready). **O(d log r)** for d dependencies.
+    pub(crate) fn is_ready(&self, batch: &Batch, version: &VersionVector) -> bool {
+        let has = |id, counter| {
+            counter <= version.get(id) || self.ready_until.get(&id).is_some_and(|until| counter <= *until)
+        };
+        has(batch.origin, batch.since) && batch.deps.iter().all(|dep| has(dep.replica, dep.counter))
+    }
+
+    /// Takes a batch in that [is ready](Early::is_ready) and news, if none of its origin waits; says whether it did.
+    pub(crate) fn push_ready(&mut self, batch: &Arc<Batch>) -> bool {
+        if self.waiting.contains_key(&batch.origin) {
+            return false;
+        }
+        self.ready_until.insert(batch.origin, batch.until);
+        self.ready.push(batch.clone());
+        true
     }
 
     /// Takes a batch in, of an origin whose updates up to `from` are here; false, and nothing has happened, if there is no
@@ -64,7 +86,8 @@ impl Early {
     /// How far the updates of `origin` are here or waiting without a gap, from `from` on. **O(log n)**, and what has come
     /// since the last [`push`](Early::push).
     pub(crate) fn reaches(&self, origin: ReplicaId, from: u64) -> u64 {
-        let from = self.reached.get(&origin).map_or(from, |reached| from.max(*reached));
+        let known = [self.reached.get(&origin), self.ready_until.get(&origin)];
+        let from = known.into_iter().flatten().fold(from, |from, until| from.max(*until));
         let after = (Bound::Excluded(from), Bound::Unbounded);
         let waiting = self.waiting.get(&origin).into_iter().flat_map(|waiting| waiting.range(after));
         let mut reached = from;
@@ -87,8 +110,14 @@ impl Early {
     /// drops what `version` has made useless. **O(d log r)** for d dependencies of the batches that are taken and of one
     /// more for each origin that was waited for.
     pub(crate) fn take(&mut self, version: &VersionVector) -> Vec<Arc<Batch>> {
-        let mut taken: Vec<Arc<Batch>> = Vec::new();
-        let mut reached: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        let mut taken = std::mem::take(&mut self.ready);
+        let mut reached = std::mem::take(&mut self.ready_until);
+        if !self.blocked.is_empty() {
+            let unblocked = reached.keys().filter_map(|origin| self.blocked.remove(origin));
+            self.candidates.extend(unblocked.flatten());
+        }
+        // What has become visible otherwise since it came is none.
+        taken.retain(|batch| batch.until > version.get(batch.origin));
         while let Some(origin) = self.candidates.pop_first() {
             let Some(of_origin) = self.waiting.get_mut(&origin) else { continue };
             let has = |id| reached.get(&id).copied().unwrap_or_else(|| version.get(id));
@@ -126,6 +155,8 @@ impl Early {
 
     /// Forgets all of an origin.
     pub(crate) fn clear(&mut self, origin: ReplicaId) {
+        self.ready.retain(|batch| batch.origin != origin);
+        self.ready_until.remove(&origin);
         let gone = self.waiting.remove(&origin).unwrap_or_default();
         self.reached.remove(&origin);
         self.bytes -= gone.values().map(|batch| batch.bytes()).sum::<usize>();

@@ -17,9 +17,8 @@ pub(crate) struct Odds {
 }
 
 const ALL: u32 = 1 << 16;
-/// Odds never come nearer to 0 or 1 than this.
-const LEAST: u32 = 1 << 5;
-/// The latest answers count by so much: 2⁻⁵, sooner by one in how many there were.
+/// The latest answers count by so much: 2⁻⁵, sooner by one in how many there were. So odds come no nearer to 0 or 1 than
+/// 31 in 2¹⁶: what is left of them rounds to no change.
 const RATE: u8 = 32;
 
 impl Default for Odds {
@@ -45,7 +44,8 @@ impl Odds {
         self.seen = RATE.min(self.seen + 1);
         let (old, share) = (u32::from(self.yes), SHARES[usize::from(self.seen)]);
         let new = if yes { old + (((ALL - old) * share) >> 16) } else { old - ((old * share) >> 16) };
-        self.yes = u16::try_from(new.clamp(LEAST, ALL - LEAST)).unwrap_or(u16::MAX);
+        let [low, high, ..] = new.to_le_bytes();
+        self.yes = u16::from_le_bytes([low, high]);
     }
 
     /// The part of `range` that stands for yes: neither nothing nor all of it.
@@ -73,6 +73,9 @@ pub(crate) const MOST: u64 = u64::MAX - 1;
 /// A range below this is widened by a byte.
 const NARROW: u32 = 1 << 24;
 
+/// So many digits that are about as likely 0 as 1 are written in one step.
+const AT_ONCE: u32 = 12;
+
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// Where the range begins; with a carry above 32 bits.
@@ -92,18 +95,13 @@ impl Encoder {
     #[inline]
     pub(crate) fn bit(&mut self, odds: &mut Odds, yes: bool) {
         let part = odds.part(self.range);
-        self.narrow(part, yes);
-        odds.note(yes);
-    }
-
-    #[inline]
-    fn narrow(&mut self, part: u32, yes: bool) {
         if yes {
             self.range = part;
         } else {
             self.low += u64::from(part);
             self.range -= part;
         }
+        odds.note(yes);
         self.widen();
     }
 
@@ -142,13 +140,16 @@ impl Encoder {
             self.bit(&mut odds.more[place(at)], true);
         }
         self.bit(&mut odds.more[place(digits)], false);
-        for at in (0..digits).rev() {
-            let digit = code >> at & 1 == 1;
-            if at + 1 == digits {
-                self.bit(&mut odds.second[place(digits)], digit);
-            } else {
-                self.narrow(self.range >> 1, digit);
-            }
+        let mut left = digits - 1;
+        self.bit(&mut odds.second[place(digits)], code >> left & 1 == 1);
+        while left > 0 {
+            let digits = left.min(AT_ONCE);
+            left -= digits;
+            let [low, high, ..] = (code >> left).to_le_bytes();
+            let value = u32::from(u16::from_le_bytes([low, high])) & ((1 << digits) - 1);
+            self.range >>= digits;
+            self.low += u64::from(self.range) * u64::from(value);
+            self.widen();
         }
     }
 
@@ -210,13 +211,7 @@ impl<'a> Decoder<'a> {
 
     #[inline]
     pub(crate) fn bit(&mut self, odds: &mut Odds) -> bool {
-        let yes = self.narrow(odds.part(self.range));
-        odds.note(yes);
-        yes
-    }
-
-    #[inline]
-    fn narrow(&mut self, part: u32) -> bool {
+        let part = odds.part(self.range);
         let yes = self.ahead < part;
         if yes {
             self.range = part;
@@ -224,6 +219,7 @@ impl<'a> Decoder<'a> {
             self.ahead -= part;
             self.range -= part;
         }
+        odds.note(yes);
         self.widen();
         yes
     }
@@ -237,14 +233,20 @@ impl<'a> Decoder<'a> {
                 return None;
             }
         }
-        let mut code = 1_u64;
-        for at in (0..digits).rev() {
-            let digit = if at + 1 == digits {
-                self.bit(&mut odds.second[place(digits)])
-            } else {
-                self.narrow(self.range >> 1)
-            };
-            code = code << 1 | u64::from(digit);
+        if digits == 0 {
+            return Some(0);
+        }
+        let mut code = 2 | u64::from(self.bit(&mut odds.second[place(digits)]));
+        let mut left = digits - 1;
+        while left > 0 {
+            let digits = left.min(AT_ONCE);
+            left -= digits;
+            self.range >>= digits;
+            // What is behind the last part is nobody's.
+            let value = (self.ahead / self.range).min((1 << digits) - 1);
+            self.ahead -= value * self.range;
+            code = code << digits | u64::from(value);
+            self.widen();
         }
         Some(code - 1)
     }

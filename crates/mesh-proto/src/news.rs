@@ -202,11 +202,13 @@ impl Engine {
         if batch.until > self.reaches(origin) {
             self.relay.answered(origin);
             // What can be shown at once takes no room, and is news as soon as it is durable.
-            let is_ready = self.is_ready(batch);
-            let limit = if is_ready { usize::MAX } else { self.config.max_early };
-            let from = self.space.version().get(origin);
-            if !self.relay.early.push(batch, from, limit) {
-                return Ok(false);
+            let (early, version) = (&mut self.relay.early, self.space.version());
+            let is_ready = early.is_ready(batch, version);
+            if !(is_ready && early.push_ready(batch)) {
+                let limit = if is_ready { usize::MAX } else { self.config.max_early };
+                if !early.push(batch, version.get(origin), limit) {
+                    return Ok(false);
+                }
             }
             self.relay.log.push(batch.clone(), self.config.retain);
             if !is_ready {
@@ -454,9 +456,12 @@ impl Engine {
             // What is not cut yet is not news yet.
             let mine = if origin == identity.replica { space.cut_until() } else { durable.get(origin) };
             let row = out.row(place);
+            if is_cutting || row.is_lazy && row.asked <= row.sent {
+                row.sent = row.sent.max(mine);
+                continue;
+            }
             let from = row.sent.max(known.get(origin)).max(inn.early.get(origin));
-            let is_wanted = !is_cutting && (!row.is_lazy || row.asked > from);
-            if !is_wanted {
+            if row.is_lazy && row.asked <= from {
                 row.sent = from.max(mine);
                 continue;
             }

@@ -177,8 +177,8 @@ pub(crate) struct Dep {
     pub(crate) odds: Odds,
 }
 
-/// So many are remembered of each origin: about those that it hears from directly, by turns.
-const MAX_DEPS: usize = 12;
+/// So many are remembered of each origin: more than it hears from directly, which it does by turns.
+const MAX_DEPS: usize = 32;
 
 /// The latest keys that were named; the oldest make room.
 #[derive(Debug, Default)]

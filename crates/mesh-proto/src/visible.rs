@@ -71,7 +71,7 @@ impl Engine {
             if refused.contains_key(&origin) {
                 continue;
             }
-            if !self.is_ready(&batch) {
+            if !self.relay.early.is_ready(&batch, self.space.version()) {
                 self.relay.early.push(&batch, self.space.version().get(origin), usize::MAX);
                 continue;
             }
@@ -85,12 +85,6 @@ impl Engine {
             }
         }
         (shown, refused)
-    }
-
-    /// Whether all that a batch depends on is visible.
-    pub(crate) fn is_ready(&self, batch: &Batch) -> bool {
-        let version = self.space.version();
-        batch.since <= version.get(batch.origin) && batch.deps.iter().all(|dep| version.contains(*dep))
     }
 
     /// More of an origin's updates are here: if some are still missing, they are waited for anew.

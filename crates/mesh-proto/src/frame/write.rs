@@ -114,19 +114,19 @@ impl Writer<'_> {
     fn deps(&mut self, batch: &Batch, names: &Names, said: &Rows, remembered: &mut Vec<Dep>) {
         let dep = |dep: &Dot| (names.place(dep.replica).expect("what is depended on is named"), dep.counter);
         let mut others: Vec<(usize, u64)> = batch.deps.iter().map(dep).collect();
-        others.sort_unstable();
+        // A few are remembered, so there is nothing to sort for.
         for Dep { place, counter, idle, odds } in &mut *remembered {
-            let again =
-                others.binary_search_by_key(place, |dep| dep.0).ok().filter(|at| others[*at].1 > *counter);
+            let again = others.iter().position(|dep| dep.0 == *place).filter(|at| others[*at].1 > *counter);
             self.bits.bit(odds, again.is_some());
             if let Some(at) = again {
-                let step = others.remove(at).1 - *counter - 1;
+                let step = others.swap_remove(at).1 - *counter - 1;
                 self.bits.number(&mut self.odds.dep_step[(*idle).min(3)], step);
                 (*counter, *idle) = (*counter + step + 1, 0);
             } else {
                 *idle += 1;
             }
         }
+        others.sort_unstable();
         self.bits.number(&mut self.odds.deps, others.len() as u64);
         let mut next = 0;
         for (place, counter) in others {
