@@ -6,12 +6,15 @@
 
 use super::{
     codec::{Reader, put_varint},
-    lattice::{Lattice, Name},
+    lattice::{Lattice, Mixer, Name},
     node::{Node, Outbox, SENT_BY_A_NODE, Writer, delta_of},
     object::{Change, Keyspace, Object},
 };
 use rand::{Rng, RngExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, BuildHasherDefault},
+};
 
 /// Which of the two improvements are made, and when deltas are let go of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +127,8 @@ impl<L: Lattice> Buffered<L> {
         *acknowledged = until.max(*acknowledged);
     }
 
-    fn prune(&mut self, neighbours: &[usize], prune: Prune) {
-        let all = self.acknowledged.len() == neighbours.len() || prune == Prune::AcknowledgedBySome;
+    fn prune(&mut self, neighbours: usize, prune: Prune) {
+        let all = self.acknowledged.len() == neighbours || prune == Prune::AcknowledgedBySome;
         if let Some(everywhere) = self.acknowledged.values().copied().min().filter(|_| all) {
             self.kept_from = everywhere;
             self.buffer = self.buffer.split_off(&everywhere);
@@ -169,7 +172,7 @@ impl Node for DeltaNode {
                 delta_frame(until, None, &group).send(*to, out);
             }
         }
-        self.held.prune(&self.neighbours, self.options.prune);
+        self.held.prune(self.neighbours.len(), self.options.prune);
     }
 
     fn receive(&mut self, from: usize, frame: &[u8], _: u64, out: &mut Outbox) {
@@ -177,7 +180,7 @@ impl Node for DeltaNode {
         let (kind, until) = (reader.byte().expect(SENT_BY_A_NODE), reader.varint().expect(SENT_BY_A_NODE));
         if kind == ACKNOWLEDGEMENT {
             self.held.acknowledge(from, until);
-            self.held.prune(&self.neighbours, self.options.prune);
+            self.held.prune(self.neighbours.len(), self.options.prune);
             return;
         }
         let delta = Keyspace::decode(&mut reader).expect(SENT_BY_A_NODE);
@@ -207,13 +210,19 @@ const SHARDS: u64 = 1_024;
 pub struct ObjectsNode {
     neighbours: Vec<usize>,
     options: Delta,
-    objects: BTreeMap<Name, Buffered<Object>>,
+    objects: HashMap<Name, Shared, BuildHasherDefault<Mixer>>,
     /// Objects for which there may be something to send, by the part of the tick in which it is their turn.
-    pending: Vec<BTreeSet<Name>>,
+    pending: Vec<Vec<Name>>,
     /// The part in which it is each shard's turn.
     turns: Vec<u8>,
     /// The part that comes next.
     next: u8,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    held: Buffered<Object>,
+    is_pending: bool,
 }
 
 impl ObjectsNode {
@@ -222,29 +231,32 @@ impl ObjectsNode {
         ObjectsNode {
             neighbours: neighbours.to_vec(),
             options,
-            objects: BTreeMap::new(),
-            pending: vec![BTreeSet::new(); TURNS.into()],
+            objects: HashMap::default(),
+            pending: vec![Vec::new(); TURNS.into()],
             turns: (0..SHARDS).map(|_| rng.random_range(0..TURNS)).collect(),
             next: 0,
         }
     }
 
-    /// There may be something to send for this object.
-    fn await_turn(&mut self, name: Name) {
-        // FNV-1a, whose upper half is mixed well enough.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let shard = usize::try_from((hash >> 32) % SHARDS).expect("a small number");
-        self.pending[usize::from(self.turns[shard])].insert(name);
+    /// Does something to an object, after which there may be something to send for it.
+    fn act<T>(&mut self, name: &Name, act: impl FnOnce(&mut Buffered<Object>) -> T) -> T {
+        let hash = self.objects.hasher().hash_one(name);
+        if !self.objects.contains_key(name) {
+            self.objects.insert(name.clone(), Shared::default());
+        }
+        let shared = self.objects.get_mut(name).expect("just put there");
+        if !std::mem::replace(&mut shared.is_pending, true) {
+            let shard = usize::try_from((hash >> 32) % SHARDS).expect("a small number");
+            self.pending[usize::from(self.turns[shard])].push(name.clone());
+        }
+        act(&mut shared.held)
     }
 }
 
 impl Node for ObjectsNode {
     fn update(&mut self, changes: &[Change], _: u64, _: &mut Outbox) {
         for (name, delta) in delta_of(changes) {
-            self.objects.entry(name.clone()).or_default().update(delta);
-            self.await_turn(name);
+            self.act(&name, |held| held.update(delta));
         }
     }
 
@@ -253,7 +265,7 @@ impl Node for ObjectsNode {
         let turn = usize::from(*next);
         *next = (*next + 1) % TURNS;
         pending[turn].retain(|name| {
-            let held = objects.get_mut(name).expect("what is pending is there");
+            let Shared { held, is_pending } = objects.get_mut(name).expect("what is pending is there");
             let before = out.frames.len();
             // Without BP, those who have acknowledged the same get the same.
             let mut latest: Option<(u64, Writer)> = None;
@@ -269,7 +281,8 @@ impl Node for ObjectsNode {
                     }
                 }
             }
-            out.frames.len() > before
+            *is_pending = out.frames.len() > before;
+            *is_pending
         });
     }
 
@@ -277,13 +290,16 @@ impl Node for ObjectsNode {
         let mut reader = Reader::new(frame);
         let (kind, until) = (reader.byte().expect(SENT_BY_A_NODE), reader.varint().expect(SENT_BY_A_NODE));
         let name: Name = super::lattice::Key::decode(&mut reader).expect(SENT_BY_A_NODE);
-        let held = self.objects.entry(name.clone()).or_default();
         if kind == ACKNOWLEDGEMENT {
-            held.acknowledge(from, until);
-            held.prune(&self.neighbours, self.options.prune);
+            let (neighbours, prune) = (self.neighbours.len(), self.options.prune);
+            self.act(&name, |held| {
+                held.acknowledge(from, until);
+                held.prune(neighbours, prune);
+            });
         } else {
             let delta = Object::decode(&mut reader).expect(SENT_BY_A_NODE);
-            let news = held.receive(from, delta, self.options.rr);
+            let rr = self.options.rr;
+            let news = self.act(&name, |held| held.receive(from, delta, rr));
             if !news.is_bottom() {
                 out.states.push(Keyspace::entry(name.clone(), news));
             }
@@ -292,13 +308,12 @@ impl Node for ObjectsNode {
             super::lattice::Key::encode(&name, &mut reply.bytes);
             reply.send(from, out);
         }
-        self.await_turn(name);
     }
 
     fn shows(&self, expected: &Keyspace) -> bool {
         self.objects.len() == expected.len()
-            && expected
-                .iter()
-                .all(|(name, object)| self.objects.get(name).is_some_and(|o| o.state == *object))
+            && expected.iter().all(|(name, object)| {
+                self.objects.get(name).is_some_and(|shared| shared.held.state == *object)
+            })
     }
 }
