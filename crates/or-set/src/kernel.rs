@@ -2,6 +2,7 @@ use crate::{
     births::{Births, Handle},
     elements::Elements,
     index::Index,
+    row::Seldom,
     slice::Run,
     table::Position,
 };
@@ -127,7 +128,9 @@ impl<E> Kernel<E> {
                 floor(Dot::new(row.id, last));
             }
             self.deaths -= count;
-            if deaths.capacity() / 2 > deaths.len() {
+            if deaths.is_empty() {
+                row.deaths = Seldom::default();
+            } else if deaths.capacity() / 2 > deaths.len() {
                 deaths.shrink_to(deaths.len() / 2 * 3);
             }
         }
