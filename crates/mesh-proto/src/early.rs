@@ -118,6 +118,7 @@ impl Early {
         }
         // What has become visible otherwise since it came is none.
         taken.retain(|batch| batch.until > version.get(batch.origin));
+        reached.retain(|origin, until| *until > version.get(*origin));
         while let Some(origin) = self.candidates.pop_first() {
             let Some(of_origin) = self.waiting.get_mut(&origin) else { continue };
             let has = |id| reached.get(&id).copied().unwrap_or_else(|| version.get(id));

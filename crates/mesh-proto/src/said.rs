@@ -149,6 +149,8 @@ impl Rows {
             let longest = deps.iter().enumerate().max_by_key(|(_, dep)| dep.idle);
             longest.map(|(at, _)| at).map(|at| deps.remove(at));
         }
+        // One batch may name thousands in a few bytes.
+        deps.shrink_to(2 * MAX_DEPS);
         if !early {
             self.tell(place, until);
         }

@@ -26,7 +26,7 @@ impl Engine {
         let before = self.space.version().clone();
         let (batches, refused) = match self.show(&ready) {
             Ok(()) => (ready, BTreeMap::new()),
-            Err(_) => self.show_one_by_one(ready),
+            Err(_) => self.show_one_by_one(ready, now),
         };
         self.forget_deaths();
         if !batches.is_empty() {
@@ -64,6 +64,7 @@ impl Engine {
     fn show_one_by_one(
         &mut self,
         batches: Vec<Arc<Batch>>,
+        now: Now,
     ) -> (Vec<Arc<Batch>>, BTreeMap<ReplicaId, HandleError>) {
         let (mut shown, mut refused) = (Vec::new(), BTreeMap::new());
         for batch in batches {
@@ -72,7 +73,12 @@ impl Engine {
                 continue;
             }
             if !self.relay.early.is_ready(&batch, self.space.version()) {
-                self.relay.early.push(&batch, self.space.version().get(origin), usize::MAX);
+                let from = self.space.version().get(origin);
+                if self.relay.early.push(&batch, from, self.config.max_early) {
+                    self.note_news(&[origin], now);
+                } else {
+                    self.relay.overdue.insert(origin, now.mono + self.patience());
+                }
                 continue;
             }
             match self.show(std::slice::from_ref(&batch)) {

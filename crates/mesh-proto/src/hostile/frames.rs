@@ -223,3 +223,80 @@ fn the_last_update_that_can_be_numbered_is_passed_on_as_merged_state() {
     assert_eq!(between.talk(NOW), Ok(()));
     assert_eq!(between.honest.version(), &vector([(ME, 4), (PEER, u64::MAX)]));
 }
+
+/// Batches that depend on a bad one in the same frame pass for ready, and wait within the bound all the same.
+#[test]
+fn what_depends_on_a_bad_batch_of_its_frame_waits_within_the_bound() {
+    let limit = 10 * counted(PEER, 1, 2).bytes();
+    let mut engine = Disk::default().open(ME, Config { max_early: limit, ..Config::default() });
+    let never_made = vec![(1, Dot::new(ReplicaId::new(9), 50))];
+    let body = Body::Set { births: Births::new(), deaths: never_made };
+    let pieces = vec![BatchPiece { key: Key::new(Kind::Set, "s").into(), newest: 1, body }];
+    let bad = Arc::new(Batch { pieces, ..alone(9, 0, 1) });
+    for n in 0..5 {
+        let hello = Disk::default().open(PEER, Config::default()).hello();
+        engine.connect(SessionId(n), &engine.hello(), hello, NOW).unwrap();
+        let deps = || vec![Dot::new(ReplicaId::new(9), 1)];
+        let after = |k: u64| Arc::new(Batch { deps: deps(), ..alone(1_000 + 100 * n + k, 0, 1) });
+        let batches = [bad.clone()].into_iter().chain((0..100).map(after)).collect();
+        let heard = engine.handle(SessionId(n), frame_of(2, batches), NOW);
+        assert!(matches!(heard, Err(HandleError::BadPiece { .. })), "{heard:?}");
+        engine.disconnect(SessionId(n));
+        assert!((1..=limit).contains(&engine.early_bytes()), "{} bytes wait", engine.early_bytes());
+    }
+}
+
+/// A frame ends with an error after a batch that was ready; then a delta brings that one and more, up to one that waits.
+#[test]
+fn what_was_ready_when_a_frame_failed_hides_nothing_that_comes_otherwise() {
+    let named = |number: u64, batches: Vec<Arc<Batch>>| {
+        let names = Names::new([9, PEER].into_iter().map(ReplicaId::new));
+        let place = |batch: &Batch| names.place(batch.origin).unwrap();
+        let pass = |batch: Arc<Batch>| Passed { place: place(&batch), batch, early: false, hops: 0 };
+        let batches = batches.into_iter().map(pass).collect();
+        let frame = Frame { number, names: names.from(0).to_vec(), batches, ..Frame::default() };
+        Message::Frame(frame.encode(&names, &mut Said::default()).0.into())
+    };
+    let run = |tag| {
+        let mut lineage = crate::lineage::Lineage::default();
+        lineage.begin(1, tag);
+        Some(lineage)
+    };
+    let mut victim = Victim::new();
+    let (sent, hello) = (victim.engine.hello(), Disk::default().open(HONEST, Config::default()).hello());
+    victim.engine.connect(OTHER, &sent, hello, NOW).unwrap();
+    let first = Arc::new(Batch { lineage: run(7), ..alone(PEER, 0, 1) });
+    assert_eq!(victim.engine.handle(LINK, named(2, vec![first]), NOW), Ok(()));
+    let forked = Arc::new(Batch { lineage: run(8), ..alone(PEER, 1, 2) });
+    let refused = named(3, vec![counted(9, 0, 1), counted(9, 5, 6), forked]);
+    let refused = victim.engine.handle(LINK, refused, NOW);
+    assert!(matches!(refused, Err(HandleError::Forked { .. })), "{refused:?}");
+    victim.engine.disconnect(LINK);
+    let counter = encode(&GCounter::from(rows([(9, 5)])));
+    let good = delta([(9, 5)], vec![piece(Kind::GCounter, "g", [(9, 5)], counter)]);
+    assert_eq!(victim.engine.handle(OTHER, part(1, 0, &bytes_of(&good.items())), NOW), Ok(()));
+    victim.disk.settle(&mut victim.engine);
+    assert_eq!(victim.engine.version().get(ReplicaId::new(9)), 6);
+}
+
+/// Thousands of dependencies that are likely take a few bytes: of each origin only as many are remembered as were meant.
+#[test]
+fn what_is_remembered_of_dependencies_takes_no_more_room_than_it_needs() {
+    const DEPS: u64 = 8_000;
+    let names = Names::new((1..=DEPS + 20).map(ReplicaId::new));
+    let (mut out, mut inn, mut heard) = (Said::default(), Said::default(), Names::default());
+    for n in 0..20 {
+        let deps = (1..=DEPS).map(|id| Dot::new(ReplicaId::new(id), 1)).collect();
+        let batch = Batch { deps, ..alone(DEPS + 1 + n, 0, 1) };
+        let place = names.place(batch.origin).unwrap();
+        let batches = vec![Passed { place, batch: Arc::new(batch), early: true, hops: 0 }];
+        let told = if n == 0 { names.from(0).to_vec() } else { Vec::new() };
+        let frame = Frame { number: n + 2, relative: true, names: told, batches, ..Frame::default() };
+        let (bytes, _) = frame.encode(&names, &mut out);
+        crate::frame::decode(&bytes, n + 2, &mut heard, &mut inn, &|_| None).expect("it was just encoded");
+        for said in [&mut out, &mut inn] {
+            let room = said.rows.take_deps(place).capacity();
+            assert!(room <= 100, "room for {room}");
+        }
+    }
+}

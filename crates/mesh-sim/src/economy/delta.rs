@@ -240,12 +240,9 @@ impl ObjectsNode {
 
     /// Does something to an object, after which there may be something to send for it.
     fn act<T>(&mut self, name: &Name, act: impl FnOnce(&mut Buffered<Object>) -> T) -> T {
-        let hash = self.objects.hasher().hash_one(name);
-        if !self.objects.contains_key(name) {
-            self.objects.insert(name.clone(), Shared::default());
-        }
-        let shared = self.objects.get_mut(name).expect("just put there");
+        let shared = self.objects.entry(name.clone()).or_default();
         if !std::mem::replace(&mut shared.is_pending, true) {
+            let hash = BuildHasherDefault::<Mixer>::default().hash_one(name);
             let shard = usize::try_from((hash >> 32) % SHARDS).expect("a small number");
             self.pending[usize::from(self.turns[shard])].push(name.clone());
         }
