@@ -258,9 +258,14 @@ fn large(options: &Options) -> Large {
         (options.progress)(&format!("two leaders with {keys} keys"));
         let mut pair = Pair::with_keys(keys, ORIGINS);
         let join = pair.meet();
-        pair.part();
-        pair.change(keys, CHANGES, ORIGINS);
-        (join, pair.meet(), pair.idle(MINUTE))
+        // An allocator gives back what others have freed whenever it is asked next: the middle one of three is ours.
+        let mut healed = [(); 3].map(|()| {
+            pair.part();
+            pair.change(keys, CHANGES, ORIGINS);
+            pair.meet()
+        });
+        healed.sort_by(|a, b| a.cpu_ms.total_cmp(&b.cpu_ms));
+        (join, healed[1], pair.idle(MINUTE))
     };
     let (_, heal_small, idle_small) = heal(size / 100);
     let (join, heal, idle) = heal(size);
