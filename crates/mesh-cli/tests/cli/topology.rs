@@ -2,13 +2,28 @@
 
 use crate::common::{Leader, converged, until};
 use serde_json::{Value, json};
-use std::{fmt::Write, fs, net::TcpListener, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    net::TcpListener,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 use tempfile::tempdir;
 
-/// Addresses that leaders can be told of before they are there.
+/// Addresses that leaders can be told of before they are there, and that nobody is given meanwhile who asks for any: those
+/// ports are above these, as a rule.
 fn addresses<const N: usize>() -> [String; N] {
-    let ports: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    std::array::from_fn(|n| ports[n].local_addr().expect("an address").to_string())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    std::array::from_fn(|_| {
+        let mut address = String::new();
+        while address.is_empty() || TcpListener::bind(&address).is_err() {
+            // Another process of these tests begins elsewhere.
+            let n = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Relaxed));
+            address = format!("127.0.0.1:{}", 10_000 + n % 20_000);
+        }
+        address
+    })
 }
 
 /// Leaders that are configured alike, but for themselves.
