@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Cable, addr, config, converge, deadline, peer, until, until_connected, with_peers};
+use common::{Cable, addr, addresses, config, converge, deadline, peer, until, until_connected, with_peers};
 use mesh::{Leader, LeaderError, Op, Status, WaitError, WriteError};
 use std::time::{Duration, Instant};
 
@@ -89,9 +89,7 @@ async fn a_cut_link_heals() {
 #[tokio::test]
 async fn leaders_that_dial_each_other_keep_one_connection() {
     // Each knows the other's address before the other is there.
-    let ports: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
-    drop(ports);
+    let addresses = addresses::<2>();
     let start = |me: usize| {
         let mut config = with_peers(config(["a", "b"][me]), &[(["b", "a"][me], addresses[1 - me])]);
         config.listen = Some(addresses[me].to_string());

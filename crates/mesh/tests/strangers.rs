@@ -161,9 +161,7 @@ async fn of_two_connections_to_a_peer_the_one_opened_by_the_smaller_id_stays() {
 
 #[tokio::test]
 async fn a_leader_that_dials_itself_is_told_so() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
+    let [address] = common::addresses();
     let mut own = with_peers(config("a"), &[("mirror", address)]);
     own.listen = Some(address.to_string());
     let a = Leader::start(own).await.unwrap();

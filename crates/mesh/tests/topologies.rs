@@ -384,9 +384,7 @@ async fn a_plan_that_does_not_join_the_members_is_refused_and_changes_nothing() 
 
 #[tokio::test]
 async fn a_configured_topology_counts_until_another_is_set() {
-    let ports: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
-    drop(ports);
+    let addresses = common::addresses::<3>();
     let names = ["a", "b", "c"];
     let mut leaders = Vec::new();
     for (name, address) in names.iter().zip(&addresses) {

@@ -8,7 +8,10 @@ use mesh::{Leader, LeaderConfig, Limits, Peer, PeerReport, Status, Storage};
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -42,6 +45,23 @@ pub(crate) fn config_in(name: &str, folder: &Path) -> LeaderConfig {
 pub(crate) fn with_peers(config: LeaderConfig, peers: &[(&str, SocketAddr)]) -> LeaderConfig {
     let peers = peers.iter().map(|(name, address)| Peer::new(*name, address.to_string())).collect();
     LeaderConfig { peers, ..config }
+}
+
+/// Addresses that leaders can be told of before they are there, and that nobody is given meanwhile who asks for any: those
+/// ports are above these, as a rule.
+pub(crate) fn addresses<const N: usize>() -> [SocketAddr; N] {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Another process of these tests begins elsewhere.
+    let begin = std::process::id().wrapping_mul(97) % 10_000;
+    std::array::from_fn(|_| {
+        loop {
+            let n = u16::try_from(begin).expect("small") + TAKEN.fetch_add(1, Relaxed) % 10_000;
+            let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + n));
+            if std::net::TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+    })
 }
 
 pub(crate) fn addr(leader: &Leader) -> SocketAddr {
